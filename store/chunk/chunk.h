@@ -1,0 +1,57 @@
+// The vocabulary of chunks: their names, where they lie, what a content is made of.
+//
+// Threads: values.
+// Format:  docs/FORMAT.md, "Chunk names", "Pack file", "Recipes".
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+
+namespace varve {
+
+// The most that a chunk holds before encoding.
+inline constexpr uint32_t kChunkBytesMax = 1u << 20;
+
+// 128-bit XXH3 of the chunk's bytes under the store's secret. Not cryptographic:
+// whoever shares two chunks has compared their bytes. All zero never names a chunk.
+struct ChunkId {
+  std::array<uint8_t, 16> bytes{};
+  auto operator<=>(const ChunkId&) const = default;
+};
+
+struct ChunkIdHash {
+  size_t operator()(const ChunkId& id) const {
+    uint64_t word;
+    std::memcpy(&word, id.bytes.data(), sizeof(word));
+    return static_cast<size_t>(word);
+  }
+};
+
+// How a chunk's bytes are kept in its pack. Values are on disk; never reuse one.
+enum class Encoding : uint8_t {
+  kRaw = 0,
+  kZstd = 1,
+};
+
+// Where an encoded chunk lies. `offset_bytes` is that of its record's header.
+struct ChunkLocation {
+  uint32_t pack = 0;  // 1, 2, …; 0 is nowhere
+  uint32_t offset_bytes = 0;
+  uint32_t stored_bytes = 0;  // payload, without the record header
+  uint32_t raw_bytes = 0;
+  Encoding encoding = Encoding::kRaw;
+  auto operator<=>(const ChunkLocation&) const = default;
+};
+
+// One piece of a content, in order: `size_bytes` bytes of chunk `id`, or a hole
+// that reads as zeros when `id` is all zero (then any size).
+struct Piece {
+  uint64_t size_bytes = 0;
+  ChunkId id;
+  bool hole() const { return id == ChunkId{}; }
+};
+
+}  // namespace varve

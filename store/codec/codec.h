@@ -1,0 +1,56 @@
+// Encodes chunks losslessly, choosing by a quick trial, and decodes them safely.
+//
+// Threads: free functions; an Encoder or Decoder belongs to one thread.
+// Errors:  Decode() fails with kCorrupt on any bytes that no encoder wrote. It
+//          never reads or writes out of bounds, and allocates only a bounded
+//          amount, whatever the bytes are.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "store/base/bytes.h"
+#include "store/base/result.h"
+#include "store/chunk/chunk.h"
+
+namespace varve {
+
+// `payload` points into the encoder, or at the input itself for kRaw; it stays
+// valid until the encoder's next call, or as long as the input.
+struct EncodedChunk {
+  Encoding encoding = Encoding::kRaw;
+  uint32_t raw_bytes = 0;
+  ByteView payload;
+};
+
+class Encoder {
+ public:
+  Encoder();
+  ~Encoder();
+  Encoder(const Encoder&) = delete;
+  Encoder& operator=(const Encoder&) = delete;
+
+  // Tries a sample first: incompressible bytes cost little more than a look.
+  EncodedChunk Encode(ByteView raw);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+class Decoder {
+ public:
+  Decoder();
+  ~Decoder();
+  Decoder(const Decoder&) = delete;
+  Decoder& operator=(const Decoder&) = delete;
+
+  // REQUIRES: out.size() is the chunk's raw size.
+  Status Decode(Encoding encoding, ByteView payload, MutableBytes out);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace varve
