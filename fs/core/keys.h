@@ -1,0 +1,72 @@
+// The key schema of the index: which tables there are, and what their keys are.
+//
+// A key is one byte that names its table, then fixed-width big-endian numbers
+// and names, so that a table's rows sort and a prefix is a range. Values are in
+// records.h.
+//
+// Threads: free functions.
+// Format:  docs/FORMAT.md, "Index".
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "store/chunk/chunk.h"
+
+namespace varve {
+
+using InodeNumber = uint64_t;
+using ContentId = uint64_t;   // one captured or growing byte sequence; 0 is the empty one
+using StageId = uint64_t;     // names a staging file; 0 is none
+using HistoryId = uint64_t;   // what a directory's history hangs on; outlives its inode
+using VersionNumber = uint32_t;
+
+namespace key {
+
+std::string Inode(InodeNumber inode);
+// `slot`: 59 bits of the name's hash under the store's secret, and 4 bits that
+// tell colliding names apart. It is the directory cookie too, so always > 0.
+std::string Dirent(InodeNumber parent, uint64_t slot);
+std::string Symlink(InodeNumber inode);
+std::string Xattr(InodeNumber inode, std::string_view name);
+std::string Orphan(InodeNumber inode);       // removed, but still open at the last look
+std::string Content(ContentId content);
+// One segment of a recipe, by the offset of its first byte in the content.
+std::string Recipe(ContentId content, uint64_t offset_bytes);
+// A range of an overlay that its staging file holds, by its offset.
+std::string Extent(ContentId content, uint64_t offset_bytes);
+std::string Stage(StageId stage);            // -> its content
+std::string Chunk(const ChunkId& id);
+std::string Version(HistoryId history, std::string_view name, VersionNumber number);
+std::string Name(HistoryId history, std::string_view name);  // -> counters of a name
+std::string Meta(std::string_view name);
+
+// Half-open ranges for scans.
+struct Range {
+  std::string begin;
+  std::string end;
+};
+Range AllDirents(InodeNumber parent, uint64_t after_slot = 0);
+Range AllXattrs(InodeNumber inode);
+Range AllRecipe(ContentId content, uint64_t from_offset_bytes = 0);
+Range AllExtents(ContentId content);
+Range AllVersions(HistoryId history, std::string_view name);
+Range AllNames(HistoryId history);
+// A whole table, by the byte that names it.
+Range Table(char table);
+
+// Decoders of what scans return. REQUIRES: a key of that table.
+uint64_t Slot(std::string_view dirent_key);
+std::string_view XattrName(std::string_view xattr_key);
+uint64_t Offset(std::string_view recipe_or_extent_key);
+VersionNumber Number(std::string_view version_key);
+std::string_view NameOf(std::string_view name_key);
+uint64_t Id(std::string_view key);  // of Inode, Content, Stage, Orphan; parent of Dirent
+
+inline constexpr char kInode = 'I', kDirent = 'D', kSymlink = 'L', kXattr = 'X', kOrphan = 'O',
+                      kContent = 'K', kRecipe = 'R', kExtent = 'E', kStage = 'S', kChunk = 'C',
+                      kVersion = 'V', kName = 'N', kMeta = 'M';
+
+}  // namespace key
+}  // namespace varve
