@@ -2,12 +2,14 @@
 // except LMDB's own environment, goes through a Disk.
 //
 // A Disk is one directory tree. Paths are relative to it, use '/', and never
-// contain "..". The real one is PosixDisk (posix_disk.h); tests use a simulated
-// one that can fail the n-th call and forget what was not flushed.
+// contain ".."; "." is the tree's own directory. The real one is PosixDisk
+// (posix_disk.h); tests use a simulated one that can fail the n-th call and
+// forget what was not flushed.
 //
 // Threads:    all methods of both classes may be called concurrently.
 // Errors:     Status::Errno of the failing call, the path in its context.
-//             kNoSpace changes nothing that the caller can see.
+//             kNoSpace changes nothing that the caller can see, except as
+//             WriteAt says.
 // Units:      bytes.
 // Durability: SyncData makes a file's content and size survive a power cut;
 //             that its *name* survives needs SyncDirectory of its directory.
@@ -32,7 +34,8 @@ class File {
 
   // Reads until `out` is full or the end of the file; returns how much.
   virtual Result<size_t> ReadAt(uint64_t offset, MutableBytes out) = 0;
-  // Writes all of `bytes`, or fails; after a failure the range is undefined.
+  // Writes all of `bytes`, or fails; after a failure, kNoSpace too, any part of the
+  // range may be written.
   virtual Status WriteAt(uint64_t offset, ByteView bytes) = 0;
   virtual Status Truncate(uint64_t size) = 0;
   // `mode` is fallocate(2)'s.
@@ -75,7 +78,9 @@ class Disk {
 
   virtual Result<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode,
                                              OpenOptions options = {}) = 0;
+  // A file or an empty directory.
   virtual Status Remove(const std::string& path) = 0;
+  // Replaces a file that has the name `to`.
   virtual Status Rename(const std::string& from, const std::string& to) = 0;
   // One level; succeeds if it is there already. Mode 0700.
   virtual Status MakeDirectory(const std::string& path) = 0;
@@ -90,7 +95,8 @@ class Disk {
 };
 
 // Small whole files. ReadFile fails with kInvalid beyond `max_bytes`;
-// ReplaceFile is atomic and durable (temporary file, sync, rename, sync).
+// ReplaceFile is atomic and durable (`path`.new, sync, rename, sync); calls for
+// one path come one after the other.
 Result<std::string> ReadFile(Disk& disk, const std::string& path, size_t max_bytes);
 Status ReplaceFile(Disk& disk, const std::string& path, ByteView content);
 
