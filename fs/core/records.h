@@ -1,0 +1,104 @@
+// The values of the index: what a row of each table says.
+//
+// Every record starts with one byte, the version of its layout, so that a field
+// can be added without rewriting a store.
+//
+// Threads: values.
+// Errors:  Decode fails with kCorrupt on bytes that Encode did not write.
+// Format:  docs/FORMAT.md, "Index".
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <ctime>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fs/core/keys.h"
+#include "store/base/result.h"
+
+namespace varve {
+
+struct InodeRecord {
+  mode_t mode = 0;
+  uid_t uid = 0;
+  gid_t gid = 0;
+  uint32_t links = 0;
+  dev_t device = 0;
+  uint64_t size_bytes = 0;
+  struct timespec access_time {};
+  struct timespec modify_time {};
+  struct timespec change_time {};
+  struct timespec birth_time {};
+  ContentId content = 0;    // regular files
+  HistoryId history = 0;    // directories
+  InodeNumber parent = 0;   // of directories; of files, where they were linked last
+  std::string name;         // in that parent; for messages, and to fall back after a power cut
+
+  std::string Encode() const;
+  static Result<InodeRecord> Decode(std::string_view bytes);
+};
+
+struct DirentRecord {
+  InodeNumber inode = 0;
+  mode_t type = 0;  // S_IFMT bits
+  std::string name;
+
+  std::string Encode() const;
+  static Result<DirentRecord> Decode(std::string_view bytes);
+};
+
+enum class ContentFormat : uint8_t {
+  kPlain = 0,        // nothing that VarveFS recognises
+  kSafetensors = 1,
+  kTorchZip = 2,
+};
+
+// A content's life: live (staged, being written) -> captured (staged, named by a
+// version, waits for its digest) -> stored (has a recipe). A stored one may keep
+// its staging file as a hot copy.
+struct ContentRecord {
+  bool captured = false;
+  bool stored = false;    // the recipe is in the index, its chunks are durable
+  bool durable = false;   // survives a power cut: stored, or its staging file was synced
+  bool overlay = false;   // the staging file holds only the extents, the rest is `base`
+  bool torn = false;      // a power cut left nothing of it
+  bool complete = true;   // as its format defines it; plain content always is
+  ContentFormat format = ContentFormat::kPlain;
+  StageId stage = 0;
+  ContentId base = 0;          // what it was changed from: overlay base, and what a power cut falls back to
+  uint64_t base_valid_bytes = 0;  // overlay: how much of the base shows through
+  uint64_t size_bytes = 0;     // authoritative when captured or an overlay
+  InodeNumber inode = 0;       // whose content it is, or was
+  std::string incomplete_reason;
+
+  std::string Encode() const;
+  static Result<ContentRecord> Decode(std::string_view bytes);
+};
+
+struct VersionRecord {
+  ContentId content = 0;
+  InodeNumber inode = 0;
+  uint64_t size_bytes = 0;
+  struct timespec capture_time {};
+  struct timespec modify_time {};
+  mode_t mode = 0;  // at capture
+  uid_t uid = 0;
+  gid_t gid = 0;
+
+  std::string Encode() const;
+  static Result<VersionRecord> Decode(std::string_view bytes);
+};
+
+// The counters of one name in one directory's history.
+struct NameRecord {
+  VersionNumber last_version = 0;  // the highest number ever given
+  HistoryId child_history = 0;     // of the directory that had this name last
+
+  std::string Encode() const;
+  static Result<NameRecord> Decode(std::string_view bytes);
+};
+
+}  // namespace varve
