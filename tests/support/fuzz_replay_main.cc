@@ -80,6 +80,11 @@ class Mutator {
   size_t Below(size_t n) { return n == 0 ? 0 : static_cast<size_t>(random_() % n); }
   uint8_t Byte() { return static_cast<uint8_t>(random_()); }
 
+  template <typename Bytes>
+  static auto Position(Bytes& bytes, size_t at) {
+    return bytes.begin() + static_cast<std::ptrdiff_t>(std::min(at, bytes.size()));
+  }
+
   void Step(Input& input, const std::vector<Input>& seeds) {
     const size_t at = Below(input.size());
     switch (Below(8)) {
@@ -126,11 +131,6 @@ class Mutator {
     const uint64_t number = kNumbers[Below(std::size(kNumbers))];
     const size_t size = std::min(size_t{1} << Below(4), input.size() - at);
     std::memcpy(input.data() + at, &number, size);
-  }
-
-  template <typename Bytes>
-  static auto Position(Bytes& bytes, size_t at) {
-    return bytes.begin() + static_cast<std::ptrdiff_t>(std::min(at, bytes.size()));
   }
 
   std::mt19937_64 random_;
