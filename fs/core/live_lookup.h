@@ -1,0 +1,25 @@
+// What the virtual nodes ask of the live tree: who is there now.
+//
+// Threads: may be called concurrently; never with a lock of the virtual nodes held.
+// Errors:  kNotFound when there is no such inode or name.
+#pragma once
+
+#include <string_view>
+
+#include "fs/core/keys.h"
+#include "fs/core/records.h"
+#include "store/base/result.h"
+
+namespace varve {
+
+class LiveLookup {
+ public:
+  virtual ~LiveLookup() = default;
+
+  // The inode as it is now, changes that are not in the index yet included.
+  virtual Result<InodeRecord> Inode(InodeNumber inode) = 0;
+  // The inode that has this name in `directory` now.
+  virtual Result<InodeNumber> Child(InodeNumber directory, std::string_view name) = 0;
+};
+
+}  // namespace varve
