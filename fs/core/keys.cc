@@ -48,6 +48,11 @@ std::string Xattr(InodeNumber inode, std::string_view name) {
   return WithName(kXattr, inode, name);
 }
 std::string Orphan(InodeNumber inode) { return WithId(kOrphan, inode); }
+std::string Link(InodeNumber inode, InodeNumber parent, std::string_view name) {
+  std::string out = WithTwo(kLink, inode, parent);
+  out.append(name);
+  return out;
+}
 std::string Content(ContentId content) { return WithId(kContent, content); }
 std::string Recipe(ContentId content, uint64_t offset_bytes) {
   return WithTwo(kRecipe, content, offset_bytes);
@@ -76,6 +81,7 @@ Range AllDirents(InodeNumber parent, uint64_t after_slot) {
   return {Dirent(parent, after_slot + 1), WithId(kDirent, parent + 1)};
 }
 Range AllXattrs(InodeNumber inode) { return AllOf(kXattr, inode); }
+Range AllLinks(InodeNumber inode) { return AllOf(kLink, inode); }
 Range AllRecipe(ContentId content, uint64_t from_offset_bytes) {
   return {Recipe(content, from_offset_bytes), WithId(kRecipe, content + 1)};
 }
@@ -94,6 +100,8 @@ Range Table(char table) {
 
 uint64_t Slot(std::string_view dirent_key) { return Big(dirent_key, 9, 8); }
 std::string_view XattrName(std::string_view xattr_key) { return xattr_key.substr(9); }
+InodeNumber LinkParent(std::string_view link_key) { return Big(link_key, 9, 8); }
+std::string_view LinkName(std::string_view link_key) { return link_key.substr(17); }
 uint64_t Offset(std::string_view recipe_or_extent_key) { return Big(recipe_or_extent_key, 9, 8); }
 VersionNumber Number(std::string_view version_key) {
   return static_cast<VersionNumber>(Big(version_key, version_key.size() - 4, 4));

@@ -31,11 +31,15 @@ std::string Dirent(InodeNumber parent, uint64_t slot);
 std::string Symlink(InodeNumber inode);
 std::string Xattr(InodeNumber inode, std::string_view name);
 std::string Orphan(InodeNumber inode);       // removed, but still open at the last look
+// One name of an inode that has several; an inode with one name keeps it in its record.
+std::string Link(InodeNumber inode, InodeNumber parent, std::string_view name);
 std::string Content(ContentId content);
 // One segment of a recipe, by the offset of its first byte in the content.
 std::string Recipe(ContentId content, uint64_t offset_bytes);
-// A range of an overlay that its staging file holds, by its offset.
+// A range of an overlay that its staging file holds, by its offset -> its end.
+// At kBaseShown: how many bytes of the base show through, from its start.
 std::string Extent(ContentId content, uint64_t offset_bytes);
+inline constexpr uint64_t kBaseShown = ~uint64_t{0};
 std::string Stage(StageId stage);            // -> its content
 std::string Chunk(const ChunkId& id);
 std::string Version(HistoryId history, std::string_view name, VersionNumber number);
@@ -49,6 +53,7 @@ struct Range {
 };
 Range AllDirents(InodeNumber parent, uint64_t after_slot = 0);
 Range AllXattrs(InodeNumber inode);
+Range AllLinks(InodeNumber inode);
 Range AllRecipe(ContentId content, uint64_t from_offset_bytes = 0);
 Range AllExtents(ContentId content);
 Range AllVersions(HistoryId history, std::string_view name);
@@ -59,6 +64,8 @@ Range Table(char table);
 // Decoders of what scans return. REQUIRES: a key of that table.
 uint64_t Slot(std::string_view dirent_key);
 std::string_view XattrName(std::string_view xattr_key);
+InodeNumber LinkParent(std::string_view link_key);
+std::string_view LinkName(std::string_view link_key);
 uint64_t Offset(std::string_view recipe_or_extent_key);
 VersionNumber Number(std::string_view version_key);
 std::string_view NameOf(std::string_view name_key);
@@ -66,7 +73,7 @@ uint64_t Id(std::string_view key);  // of Inode, Content, Stage, Orphan; parent 
 
 inline constexpr char kInode = 'I', kDirent = 'D', kSymlink = 'L', kXattr = 'X', kOrphan = 'O',
                       kContent = 'K', kRecipe = 'R', kExtent = 'E', kStage = 'S', kChunk = 'C',
-                      kVersion = 'V', kName = 'N', kMeta = 'M';
+                      kVersion = 'V', kName = 'N', kLink = 'H', kMeta = 'M';
 
 }  // namespace key
 }  // namespace varve

@@ -43,6 +43,7 @@ std::string InodeRecord::Encode() const {
   out.Varint(content);
   out.Varint(history);
   out.Varint(parent);
+  out.Varint(hole_bytes);
   out.Text(name);
   return bytes;
 }
@@ -64,6 +65,7 @@ Result<InodeRecord> InodeRecord::Decode(std::string_view bytes) {
   record.content = in.Varint();
   record.history = in.Varint();
   record.parent = in.Varint();
+  record.hole_bytes = in.Varint();
   record.name = in.Text();
   if (!known || !in.Done()) return Damaged("inode");
   return record;
@@ -102,7 +104,6 @@ std::string ContentRecord::Encode() const {
   out.U8(static_cast<uint8_t>(format));
   out.Varint(stage);
   out.Varint(base);
-  out.Varint(base_valid_bytes);
   out.Varint(size_bytes);
   out.Varint(inode);
   out.Text(incomplete_reason);
@@ -121,7 +122,6 @@ Result<ContentRecord> ContentRecord::Decode(std::string_view bytes) {
   record.format = static_cast<ContentFormat>(in.U8());
   record.stage = in.Varint();
   record.base = in.Varint();
-  record.base_valid_bytes = in.Varint();
   record.size_bytes = in.Varint();
   record.inode = in.Varint();
   record.incomplete_reason = in.Text();

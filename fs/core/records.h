@@ -28,6 +28,7 @@ struct InodeRecord {
   uint32_t links = 0;
   dev_t device = 0;
   uint64_t size_bytes = 0;
+  uint64_t hole_bytes = 0;  // of size_bytes; what `du` does not count
   struct timespec access_time {};
   struct timespec modify_time {};
   struct timespec change_time {};
@@ -69,7 +70,6 @@ struct ContentRecord {
   ContentFormat format = ContentFormat::kPlain;
   StageId stage = 0;
   ContentId base = 0;          // what it was changed from: overlay base, and what a power cut falls back to
-  uint64_t base_valid_bytes = 0;  // overlay: how much of the base shows through
   uint64_t size_bytes = 0;     // authoritative when captured or an overlay
   InodeNumber inode = 0;       // whose content it is, or was
   std::string incomplete_reason;

@@ -1,0 +1,107 @@
+#include "fs/core/history_writer.h"
+
+namespace varve {
+
+Result<HistoryId> HistoryWriter::HistoryOf(InodeNumber directory) {
+  ASSIGN_OR_RETURN(const InodeRecord record, tree_.Inode(directory));
+  return record.history;
+}
+
+Result<NameRecord> HistoryWriter::Name(HistoryId history, std::string_view name) {
+  ASSIGN_OR_RETURN(const std::optional<std::string> row,
+                   tree_.catalog().Get(key::Name(history, name)));
+  if (!row) return NameRecord();
+  return NameRecord::Decode(*row);
+}
+
+Result<std::optional<VersionRecord>> HistoryWriter::Newest(HistoryId history,
+                                                           std::string_view name,
+                                                           const NameRecord& record) {
+  if (record.last_version == 0) return std::optional<VersionRecord>();
+  ASSIGN_OR_RETURN(const std::optional<std::string> row,
+                   tree_.catalog().Get(key::Version(history, name, record.last_version)));
+  if (!row) return std::optional<VersionRecord>();
+  ASSIGN_OR_RETURN(VersionRecord version, VersionRecord::Decode(*row));
+  return std::optional<VersionRecord>(std::move(version));
+}
+
+Status HistoryWriter::Capture(InodeNumber inode, const InodeRecord& record, ContentId content,
+                              Batch* batch) {
+  ASSIGN_OR_RETURN(const std::vector<LinkName> names, tree_.Names(inode, record));
+  for (const LinkName& name : names)
+    RETURN_IF_ERROR(CaptureUnder(name, inode, record, content, batch));
+  return Status();
+}
+
+Status HistoryWriter::CaptureUnder(const LinkName& name, InodeNumber inode,
+                                   const InodeRecord& record, ContentId content, Batch* batch) {
+  ASSIGN_OR_RETURN(const HistoryId history, HistoryOf(name.parent));
+  ASSIGN_OR_RETURN(NameRecord counters, Name(history, name.name));
+  ASSIGN_OR_RETURN(const std::optional<VersionRecord> newest,
+                   Newest(history, name.name, counters));
+  if (!newest || newest->content != content) {
+    ++counters.last_version;
+    batch->Put(key::Name(history, name.name), counters.Encode());
+  }
+  VersionRecord version;
+  version.content = content;
+  version.inode = inode;
+  version.size_bytes = record.size_bytes;
+  version.capture_time = tree_.Now();
+  version.modify_time = record.modify_time;
+  version.mode = record.mode;
+  version.uid = record.uid;
+  version.gid = record.gid;
+  batch->Put(key::Version(history, name.name, counters.last_version), version.Encode());
+  return Status();
+}
+
+Status HistoryWriter::ForgetTemporary(const LinkName& name, ContentId content, Batch* batch) {
+  ASSIGN_OR_RETURN(const HistoryId history, HistoryOf(name.parent));
+  ASSIGN_OR_RETURN(const NameRecord counters, Name(history, name.name));
+  if (counters.last_version != 1) return Status();
+  ASSIGN_OR_RETURN(const std::optional<VersionRecord> only, Newest(history, name.name, counters));
+  if (!only || only->content != content) return Status();
+  batch->Delete(key::Version(history, name.name, 1));
+  if (counters.child_history == 0) {
+    batch->Delete(key::Name(history, name.name));
+  } else {
+    NameRecord left;
+    left.child_history = counters.child_history;
+    batch->Put(key::Name(history, name.name), left.Encode());
+  }
+  return Status();
+}
+
+Status HistoryWriter::LeaveDirectory(const LinkName& name, HistoryId history, Batch* batch) {
+  // Only a directory whose names have a history leaves one.
+  bool any = false;
+  const key::Range range = key::AllNames(history);
+  RETURN_IF_ERROR(tree_.catalog().Scan(range.begin, range.end,
+                                       [&](std::string_view, std::string_view) {
+                                         any = true;
+                                         return false;
+                                       }));
+  if (!any) return Status();
+  ASSIGN_OR_RETURN(const HistoryId parent, HistoryOf(name.parent));
+  ASSIGN_OR_RETURN(NameRecord counters, Name(parent, name.name));
+  counters.child_history = history;
+  batch->Put(key::Name(parent, name.name), counters.Encode());
+  return Status();
+}
+
+Result<HistoryId> HistoryWriter::AdoptDirectory(const LinkName& name, Batch* batch) {
+  ASSIGN_OR_RETURN(const HistoryId parent, HistoryOf(name.parent));
+  ASSIGN_OR_RETURN(NameRecord counters, Name(parent, name.name));
+  const HistoryId history = counters.child_history;
+  if (history == 0) return history;
+  counters.child_history = 0;
+  if (counters.last_version == 0) {
+    batch->Delete(key::Name(parent, name.name));
+  } else {
+    batch->Put(key::Name(parent, name.name), counters.Encode());
+  }
+  return history;
+}
+
+}  // namespace varve

@@ -1,0 +1,39 @@
+// Writes history: gives a name in a directory its next version.
+//
+// Threads: needs Tree::mutex().
+#pragma once
+
+#include "fs/core/tree.h"
+
+namespace varve {
+
+class HistoryWriter {
+ public:
+  explicit HistoryWriter(Tree& tree) : tree_(tree) {}
+
+  // Lists `content` as the newest version under every name the inode has. Where the
+  // newest version is that content already, its size and times are brought up to date.
+  Status Capture(InodeNumber inode, const InodeRecord& record, ContentId content, Batch* batch);
+
+  // The same under one name.
+  Status CaptureUnder(const LinkName& name, InodeNumber inode, const InodeRecord& record,
+                      ContentId content, Batch* batch);
+
+  // A name was renamed away: if all it ever had is one version, `content`, it was a
+  // temporary one and leaves nothing behind.
+  Status ForgetTemporary(const LinkName& name, ContentId content, Batch* batch);
+
+  // A directory was removed, or is made: its history waits under its name.
+  Status LeaveDirectory(const LinkName& name, HistoryId history, Batch* batch);
+  Result<HistoryId> AdoptDirectory(const LinkName& name, Batch* batch);  // 0: none waits
+
+ private:
+  Result<HistoryId> HistoryOf(InodeNumber directory);
+  Result<NameRecord> Name(HistoryId history, std::string_view name);
+  Result<std::optional<VersionRecord>> Newest(HistoryId history, std::string_view name,
+                                              const NameRecord& record);
+
+  Tree& tree_;
+};
+
+}  // namespace varve

@@ -1,0 +1,136 @@
+#include "fs/core/newest_checkpoint.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "fs/core/status_attributes.h"
+
+namespace varve {
+namespace {
+
+constexpr int kLevels = 2;
+
+bool Before(const struct timespec& a, const struct timespec& b) {
+  return std::pair(a.tv_sec, a.tv_nsec) < std::pair(b.tv_sec, b.tv_nsec);
+}
+
+// A file with such a name is taken for a part of a checkpoint before its bytes say so.
+bool NamedLikeModel(std::string_view name) {
+  constexpr std::string_view kEndings[] = {".safetensors", ".pt",     ".pth", ".ckpt",
+                                           ".bin",         ".distcp", ".gguf"};
+  return std::any_of(std::begin(kEndings), std::end(kEndings),
+                     [&](std::string_view ending) { return name.ends_with(ending); });
+}
+
+struct Candidate {
+  std::string path;
+  struct timespec modify_time {};
+};
+
+struct Subdirectory {
+  InodeNumber inode = 0;
+  std::string path;
+  struct timespec modify_time {};
+};
+
+class Search {
+ public:
+  explicit Search(const VirtualContext& context) : context_(context) {}
+
+  Result<std::optional<std::string>> Run(InodeNumber directory) {
+    std::vector<Subdirectory> level = {{directory, "", {}}};
+    for (int depth = 0; depth <= kLevels && !level.empty(); ++depth) {
+      std::sort(level.begin(), level.end(), [](const Subdirectory& a, const Subdirectory& b) {
+        return Before(b.modify_time, a.modify_time);
+      });
+      std::vector<Subdirectory> next;
+      for (const Subdirectory& one : level) RETURN_IF_ERROR(LookAt(one, &next));
+      level = std::move(next);
+    }
+    if (!best_) return std::optional<std::string>();
+    return std::optional(std::move(best_->path));
+  }
+
+ private:
+  struct Files {
+    std::optional<struct timespec> newest;  // of the whole recognised ones
+    bool unfinished = false;
+  };
+
+  // Looks at the names of one directory; adds its subdirectories to `next`.
+  Status LookAt(const Subdirectory& directory, std::vector<Subdirectory>* next) {
+    ASSIGN_OR_RETURN(const std::vector<DirentRecord> names, Names(directory.inode));
+    const std::string prefix = directory.path.empty() ? "" : directory.path + "/";
+    Files files;
+    for (const DirentRecord& name : names) {
+      if (!S_ISREG(name.type) && !S_ISDIR(name.type)) continue;
+      const Result<InodeRecord> inode = context_.live.Inode(name.inode);
+      if (!inode.ok()) continue;  // removed a moment ago
+      if (S_ISDIR(name.type)) {
+        next->push_back({name.inode, prefix + name.name, inode->modify_time});
+      } else {
+        RETURN_IF_ERROR(LookAtFile(name.name, *inode, directory.path.empty(), &files));
+      }
+    }
+    if (!directory.path.empty() && files.newest && !files.unfinished) {
+      Offer({directory.path, *files.newest});
+    }
+    return Status();
+  }
+
+  Status LookAtFile(const std::string& name, const InodeRecord& inode, bool top, Files* files) {
+    if (inode.content == 0) return Status();
+    const Result<ContentRecord> content = History(context_.catalog).Content(inode.content);
+    if (!content.ok()) {
+      return content.status().code() == Code::kNotFound ? Status() : content.status();
+    }
+    const bool recognised = content->format != ContentFormat::kPlain;
+    if (!IsComplete(*content)) {
+      if (recognised || NamedLikeModel(name)) files->unfinished = true;
+      return Status();
+    }
+    if (!recognised) return Status();
+    if (!files->newest || Before(*files->newest, inode.modify_time)) {
+      files->newest = inode.modify_time;
+    }
+    if (top) Offer({name, inode.modify_time});
+    return Status();
+  }
+
+  Result<std::vector<DirentRecord>> Names(InodeNumber directory) {
+    std::vector<DirentRecord> names;
+    Status damage;
+    if (left_ == 0) return names;
+    const key::Range range = key::AllDirents(directory);
+    RETURN_IF_ERROR(context_.catalog.Scan(
+        range.begin, range.end, [&](std::string_view, std::string_view value) {
+          Result<DirentRecord> record = DirentRecord::Decode(value);
+          if (!record.ok()) {
+            damage = record.status();
+            return false;
+          }
+          names.push_back(*std::move(record));
+          return --left_ > 0;
+        }));
+    RETURN_IF_ERROR(damage);
+    return names;
+  }
+
+  void Offer(Candidate candidate) {
+    if (!best_ || Before(best_->modify_time, candidate.modify_time)) best_ = std::move(candidate);
+  }
+
+  const VirtualContext& context_;
+  size_t left_ = kNamesMax;
+  std::optional<Candidate> best_;
+};
+
+}  // namespace
+
+Result<std::optional<std::string>> NewestCheckpoint(const VirtualContext& context,
+                                                    InodeNumber directory) {
+  return Search(context).Run(directory);
+}
+
+}  // namespace varve

@@ -1,0 +1,234 @@
+#include "fs/core/virtual_versions.h"
+
+#include <unistd.h>
+
+#include <atomic>
+
+#include "fs/core/access.h"
+#include "fs/core/status_attributes.h"
+
+namespace varve {
+namespace {
+
+constexpr std::string_view kLatest = "latest";
+
+Status NotFoundAsErrno(const Status& status) {
+  return status.code() == Code::kNotFound ? Status::Errno(ENOENT) : status;
+}
+
+// An open version. No reader: it is empty.
+class OpenVersion final : public VirtualFile {
+ public:
+  explicit OpenVersion(std::shared_ptr<ContentReader> reader) : reader_(std::move(reader)) {}
+
+  Result<ReadReply> Read(uint64_t offset, size_t size) override {
+    if (!reader_) return ReadReply();
+    return reader_->Read(offset, size);
+  }
+  Result<uint64_t> Seek(uint64_t offset, int whence) override {
+    if (!reader_) return Status::Errno(ENXIO);
+    return reader_->Seek(offset, whence);
+  }
+
+ private:
+  const std::shared_ptr<ContentReader> reader_;
+};
+
+// One version file. It re-reads its record, because a version that is not stored
+// yet grows when its file is opened again for writing in place.
+class VersionFile final : public VirtualNode {
+ public:
+  VersionFile(const VirtualContext& context, InodeNumber directory, HistoryId history,
+              std::string name, VersionNumber number)
+      : context_(context),
+        directory_(directory),
+        history_(history),
+        name_(std::move(name)),
+        number_(number) {}
+
+  Result<Attributes> GetAttributes() override {
+    ASSIGN_OR_RETURN(const State state, Load());
+    Attributes attributes;
+    struct stat& stat = attributes.stat;
+    stat.st_mode = S_IFREG | (state.version.mode & 0555);
+    stat.st_nlink = 1;
+    stat.st_uid = state.version.uid;
+    stat.st_gid = state.version.gid;
+    stat.st_size = static_cast<off_t>(state.version.size_bytes);
+    stat.st_blksize = 4096;
+    stat.st_blocks = static_cast<blkcnt_t>((state.version.size_bytes + 511) / 512);
+    stat.st_atim = stat.st_mtim = stat.st_ctim = state.version.capture_time;
+    attributes.valid_ns = state.content.stored ? kImmutableValidNs : 0;
+    return attributes;
+  }
+
+  Result<OpenedVirtual> Open(const Caller& caller) override {
+    ASSIGN_OR_RETURN(const State state, Load());
+    RETURN_IF_ERROR(CheckMayRead(caller, state.version));
+    std::shared_ptr<ContentReader> reader;
+    if (state.version.content != 0 && state.version.size_bytes > 0) {
+      ASSIGN_OR_RETURN(reader, context_.contents.OpenContent(state.version.content,
+                                                             state.version.size_bytes, Path()));
+    }
+    OpenedVirtual opened;
+    opened.file = std::make_unique<OpenVersion>(std::move(reader));
+    // What was cached before it was stored may be out of date: the first open after
+    // that drops it.
+    opened.keep_cache = state.content.stored && opened_stored_.exchange(true);
+    return opened;
+  }
+
+  Result<std::string> GetXattr(std::string_view name) override {
+    ASSIGN_OR_RETURN(const State state, Load());
+    std::optional<std::string> value =
+        StatusAttribute(name, {state.content, state.version.content, number_});
+    if (!value) return Status::Errno(ENODATA);
+    return *std::move(value);
+  }
+
+ private:
+  struct State {
+    VersionRecord version;
+    ContentRecord content;
+  };
+
+  Result<State> Load() const {
+    const History history(context_.catalog);
+    Result<VersionRecord> version = history.Find(history_, name_, number_);
+    if (!version.ok()) return NotFoundAsErrno(version.status());
+    Result<ContentRecord> content = history.Content(version->content);
+    if (!content.ok()) return NotFoundAsErrno(content.status());
+    return State{*std::move(version), *std::move(content)};
+  }
+
+  Status CheckMayRead(const Caller& caller, const VersionRecord& version) const {
+    if (caller.uid == 0) return Status();
+    RETURN_IF_ERROR(RequireAccess({version.mode, version.uid, version.gid}, caller, R_OK));
+    const Result<InodeNumber> child = context_.live.Child(directory_, name_);
+    if (child.ok()) {
+      const Result<InodeRecord> now = context_.live.Inode(*child);
+      if (now.ok()) return RequireAccess({now->mode, now->uid, now->gid}, caller, R_OK);
+      if (now.status().code() != Code::kNotFound) return now.status();
+    } else if (child.status().code() != Code::kNotFound) {
+      return child.status();
+    }
+    return caller.uid == version.uid ? Status() : Status::Errno(EACCES);
+  }
+
+  std::string Path() const {
+    return DirectoryPath(context_.live, directory_) + "/.varve/versions/" + name_ + "/" +
+           VersionName(number_);
+  }
+
+  const VirtualContext& context_;
+  const InodeNumber directory_;
+  const HistoryId history_;
+  const std::string name_;
+  const VersionNumber number_;
+  std::atomic<bool> opened_stored_ = false;
+};
+
+// `versions/FILE/latest`.
+class LatestVersionLink final : public VirtualDirectory {
+ public:
+  LatestVersionLink(const VirtualContext& context, InodeNumber directory, HistoryId history,
+                    std::string name)
+      : VirtualDirectory(context, directory), history_(history), name_(std::move(name)) {}
+
+  Result<Attributes> GetAttributes() override {
+    ASSIGN_OR_RETURN(const InodeRecord directory, Directory());
+    ASSIGN_OR_RETURN(const NumberedVersion latest, Latest());
+    Attributes attributes = SymlinkAttributes(directory, VersionName(latest.number).size());
+    struct stat& stat = attributes.stat;
+    stat.st_atim = stat.st_mtim = stat.st_ctim = latest.record.capture_time;
+    return attributes;
+  }
+
+  Result<std::string> ReadLink() override {
+    ASSIGN_OR_RETURN(const NumberedVersion latest, Latest());
+    return VersionName(latest.number);
+  }
+
+ private:
+  Result<NumberedVersion> Latest() const {
+    Result<NumberedVersion> latest = History(context_.catalog).Latest(history_, name_);
+    if (!latest.ok()) return NotFoundAsErrno(latest.status());
+    return latest;
+  }
+
+  const HistoryId history_;
+  const std::string name_;
+};
+
+// `versions/FILE`.
+class FileDirectory final : public VirtualDirectory {
+ public:
+  FileDirectory(const VirtualContext& context, InodeNumber directory, HistoryId history,
+                std::string name)
+      : VirtualDirectory(context, directory), history_(history), name_(std::move(name)) {}
+
+  Result<Attributes> GetAttributes() override {
+    ASSIGN_OR_RETURN(Attributes attributes, VirtualDirectory::GetAttributes());
+    const Result<NumberedVersion> latest = History(context_.catalog).Latest(history_, name_);
+    if (!latest.ok()) return NotFoundAsErrno(latest.status());
+    struct stat& stat = attributes.stat;
+    stat.st_atim = stat.st_mtim = stat.st_ctim = latest->record.capture_time;
+    return attributes;
+  }
+
+  Result<std::shared_ptr<VirtualNode>> Lookup(std::string_view name) override {
+    if (name == kLatest) {
+      return std::shared_ptr<VirtualNode>(
+          std::make_shared<LatestVersionLink>(context_, directory_, history_, name_));
+    }
+    const std::optional<VersionNumber> number = ParseVersionName(name);
+    if (!number) return Status::Errno(ENOENT);
+    return std::shared_ptr<VirtualNode>(
+        std::make_shared<VersionFile>(context_, directory_, history_, name_, *number));
+  }
+
+  Result<std::vector<VirtualName>> List() override {
+    ASSIGN_OR_RETURN(const std::vector<VersionNumber> numbers,
+                     History(context_.catalog).Numbers(history_, name_));
+    std::vector<VirtualName> names;
+    names.reserve(numbers.size() + 1);
+    for (const VersionNumber number : numbers) names.push_back({VersionName(number), S_IFREG});
+    if (!numbers.empty()) names.push_back({std::string(kLatest), S_IFLNK});
+    return names;
+  }
+
+ private:
+  const HistoryId history_;
+  const std::string name_;
+};
+
+// `versions`.
+class VersionsDirectory final : public VirtualDirectory {
+ public:
+  using VirtualDirectory::VirtualDirectory;
+
+  Result<std::shared_ptr<VirtualNode>> Lookup(std::string_view name) override {
+    ASSIGN_OR_RETURN(const InodeRecord directory, Directory());
+    return std::shared_ptr<VirtualNode>(std::make_shared<FileDirectory>(
+        context_, directory_, directory.history, std::string(name)));
+  }
+
+  Result<std::vector<VirtualName>> List() override {
+    ASSIGN_OR_RETURN(const InodeRecord directory, Directory());
+    ASSIGN_OR_RETURN(std::vector<std::string> files,
+                     History(context_.catalog).Names(directory.history));
+    std::vector<VirtualName> names;
+    names.reserve(files.size());
+    for (std::string& file : files) names.push_back({std::move(file), S_IFDIR});
+    return names;
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<VirtualNode> MakeVersionsDirectory(const VirtualContext& context,
+                                                   InodeNumber directory) {
+  return std::make_shared<VersionsDirectory>(context, directory);
+}
+
+}  // namespace varve
