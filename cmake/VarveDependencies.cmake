@@ -1,6 +1,11 @@
 # The third-party libraries. One dependency, one folder: see the target_link_libraries of each folder.
 
-set(VARVE_LIBFUSE_PREFIX "/usr/local/lib/varve/libfuse" CACHE PATH
+if(DEFINED ENV{VARVE_LIBFUSE_PREFIX})
+  set(default_prefix "$ENV{VARVE_LIBFUSE_PREFIX}")
+else()
+  set(default_prefix "/usr/local/lib/varve/libfuse")
+endif()
+set(VARVE_LIBFUSE_PREFIX "${default_prefix}" CACHE PATH
     "Where scripts/setup has put libfuse; the system's is taken when nothing is there")
 
 find_package(PkgConfig REQUIRED)
