@@ -1,7 +1,7 @@
 // What the virtual nodes ask of the live tree: who is there now.
 //
 // Threads: may be called concurrently; never with a lock of the virtual nodes held.
-// Errors:  kNotFound when there is no such inode or name.
+// Errors:  kNotFound or ESTALE when there is no such inode or name.
 #pragma once
 
 #include <string_view>

@@ -83,7 +83,7 @@ class Search {
     if (inode.content == 0) return Status();
     const Result<ContentRecord> content = History(context_.catalog).Content(inode.content);
     if (!content.ok()) {
-      return content.status().code() == Code::kNotFound ? Status() : content.status();
+      return IsGone(content.status()) ? Status() : content.status();
     }
     const bool recognised = content->format != ContentFormat::kPlain;
     if (!IsComplete(*content)) {

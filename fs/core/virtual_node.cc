@@ -10,11 +10,13 @@ Result<std::string> VirtualNode::ReadLink() { return Status::Errno(EINVAL); }
 Result<OpenedVirtual> VirtualNode::Open(const Caller&) { return Status::Errno(EISDIR); }
 Result<std::string> VirtualNode::GetXattr(std::string_view) { return Status::Errno(ENODATA); }
 
+bool IsGone(const Status& status) {
+  return status.code() == Code::kNotFound || status.os_errno() == ESTALE;
+}
+
 Result<InodeRecord> VirtualDirectory::Directory() const {
   Result<InodeRecord> directory = context_.live.Inode(directory_);
-  if (!directory.ok() && directory.status().code() == Code::kNotFound) {
-    return Status::Errno(ENOENT);
-  }
+  if (!directory.ok() && IsGone(directory.status())) return Status::Errno(ENOENT);
   return directory;
 }
 

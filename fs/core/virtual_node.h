@@ -65,10 +65,13 @@ class VirtualNode {
  public:
   virtual ~VirtualNode() = default;
 
-  // All but st_ino. The kernel may believe the name for `valid_ns` too.
+  // All but st_ino. Fails with ENOENT when there is no such thing, or no longer.
   virtual Result<Attributes> GetAttributes() = 0;
+  // Tells apart different things that have had the same path: they are different
+  // inodes to the kernel, which may have pages of the earlier one.
+  virtual uint64_t generation() const { return 0; }
 
-  // Directories. Fails with ENOENT.
+  // Directories. What Lookup() returns need not exist: its attributes tell.
   virtual Result<std::shared_ptr<VirtualNode>> Lookup(std::string_view name);
   virtual Result<std::vector<VirtualName>> List();
   // Symbolic links.
@@ -95,6 +98,9 @@ class VirtualDirectory : public VirtualNode {
   const VirtualContext& context_;
   const InodeNumber directory_;
 };
+
+// True when a lookup failed because the thing is gone, not because something broke.
+bool IsGone(const Status& status);
 
 // The attributes of a symbolic link of this length, owned as `directory` is.
 Attributes SymlinkAttributes(const InodeRecord& directory, size_t target_bytes);

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "fs/core/access.h"
 #include "fs/core/virtual_control.h"
 
@@ -35,6 +37,13 @@ Result<Entry> VirtualNodes::EnterDirectory(const Caller& caller, InodeNumber dir
   return Remember(std::move(node), std::to_string(directory));
 }
 
+std::string VirtualNodes::PathOf(const Known& directory, std::string_view name,
+                                 const VirtualNode& node) {
+  std::string path = directory.path + "/" + std::string(name);
+  if (node.generation() != 0) path += "/" + std::to_string(node.generation());
+  return path;
+}
+
 Result<VirtualNodes::Known> VirtualNodes::Find(NodeId node) const {
   ReaderLock lock(mutex_);
   const auto found = known_.find(node);
@@ -51,10 +60,9 @@ NodeId VirtualNodes::IdOf(const std::string& path) const {
 }
 
 Result<Entry> VirtualNodes::Remember(std::shared_ptr<VirtualNode> node, std::string path) {
-  ASSIGN_OR_RETURN(const Attributes attributes, node->GetAttributes());
+  // Names are always asked for again: any of them may stand for something else soon.
   Entry entry;
-  entry.attributes = attributes;
-  entry.entry_valid_ns = attributes.valid_ns;
+  ASSIGN_OR_RETURN(entry.attributes, node->GetAttributes());
   WriterLock lock(mutex_);
   entry.node = IdOf(path);
   Known& known = known_[entry.node];
@@ -70,7 +78,8 @@ Result<Entry> VirtualNodes::Lookup(const Caller& caller, NodeId parent, std::str
   ASSIGN_OR_RETURN(const Known directory, Find(parent));
   RETURN_IF_ERROR(CheckDirectory(*directory.node, caller, X_OK));
   ASSIGN_OR_RETURN(std::shared_ptr<VirtualNode> node, directory.node->Lookup(name));
-  return Remember(std::move(node), directory.path + "/" + std::string(name));
+  std::string path = PathOf(directory, name, *node);
+  return Remember(std::move(node), std::move(path));
 }
 
 void VirtualNodes::Forget(NodeId node, uint64_t lookups) {
@@ -178,19 +187,24 @@ bool VirtualNodes::ListOne(const Known& directory, const VirtualName& name, uint
   listed.name = name.name;
   listed.type = name.type;
   listed.next_cookie = next_cookie;
-  const bool dot = name.name == "." || name.name == "..";
+  if (name.name == "." || name.name == "..") {
+    ReaderLock lock(mutex_);
+    listed.node = IdOf(directory.path);
+    return sink(listed);
+  }
+  Result<std::shared_ptr<VirtualNode>> node = directory.node->Lookup(name.name);
+  if (!node.ok()) return true;  // collected a moment ago
+  std::string path = PathOf(directory, name.name, **node);
   Entry entry;
-  if (plus && !dot) {
-    Result<std::shared_ptr<VirtualNode>> node = directory.node->Lookup(name.name);
-    if (!node.ok()) return true;  // collected a moment ago
-    Result<Entry> remembered = Remember(*std::move(node), directory.path + "/" + name.name);
+  if (plus) {
+    Result<Entry> remembered = Remember(*std::move(node), std::move(path));
     if (!remembered.ok()) return true;
     entry = *remembered;
     listed.entry = &entry;
     listed.node = entry.node;
   } else {
     ReaderLock lock(mutex_);
-    listed.node = IdOf(dot ? directory.path : directory.path + "/" + name.name);
+    listed.node = IdOf(path);
   }
   const bool taken = sink(listed);
   if (!taken && listed.entry != nullptr) Forget(entry.node, 1);

@@ -56,7 +56,7 @@ class VirtualNodes final : public NodeOps {
  private:
   struct Known {
     std::shared_ptr<VirtualNode> node;
-    std::string path;  // from the live directory's number on: "17/versions/model.pt"
+    std::string path;  // from the live directory's number on: "17/versions/a.pt/0001/42"
     uint64_t lookups = 0;
   };
   struct Listing {
@@ -66,6 +66,7 @@ class VirtualNodes final : public NodeOps {
   };
 
   Result<Known> Find(NodeId node) const;
+  static std::string PathOf(const Known& directory, std::string_view name, const VirtualNode& node);
   // Gives `node` an id, counts one lookup and answers with its attributes. Fails
   // with ENOENT if there is no such thing.
   Result<Entry> Remember(std::shared_ptr<VirtualNode> node, std::string path);

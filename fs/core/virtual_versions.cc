@@ -13,8 +13,18 @@ namespace {
 constexpr std::string_view kLatest = "latest";
 
 Status NotFoundAsErrno(const Status& status) {
-  return status.code() == Code::kNotFound ? Status::Errno(ENOENT) : status;
+  return IsGone(status) ? Status::Errno(ENOENT) : status;
 }
+
+// Which version: enough to find it, and to notice that its number was given again,
+// which happens to the only version of a temporary name.
+struct VersionPlace {
+  InodeNumber directory = 0;
+  HistoryId history = 0;
+  std::string name;
+  VersionNumber number = 0;
+  ContentId content = 0;
+};
 
 // An open version. No reader: it is empty.
 class OpenVersion final : public VirtualFile {
@@ -38,13 +48,10 @@ class OpenVersion final : public VirtualFile {
 // yet grows when its file is opened again for writing in place.
 class VersionFile final : public VirtualNode {
  public:
-  VersionFile(const VirtualContext& context, InodeNumber directory, HistoryId history,
-              std::string name, VersionNumber number)
-      : context_(context),
-        directory_(directory),
-        history_(history),
-        name_(std::move(name)),
-        number_(number) {}
+  VersionFile(const VirtualContext& context, VersionPlace place)
+      : context_(context), place_(std::move(place)) {}
+
+  uint64_t generation() const override { return place_.content; }
 
   Result<Attributes> GetAttributes() override {
     ASSIGN_OR_RETURN(const State state, Load());
@@ -81,7 +88,7 @@ class VersionFile final : public VirtualNode {
   Result<std::string> GetXattr(std::string_view name) override {
     ASSIGN_OR_RETURN(const State state, Load());
     std::optional<std::string> value =
-        StatusAttribute(name, {state.content, state.version.content, number_});
+        StatusAttribute(name, {state.content, state.version.content, place_.number});
     if (!value) return Status::Errno(ENODATA);
     return *std::move(value);
   }
@@ -94,8 +101,9 @@ class VersionFile final : public VirtualNode {
 
   Result<State> Load() const {
     const History history(context_.catalog);
-    Result<VersionRecord> version = history.Find(history_, name_, number_);
+    Result<VersionRecord> version = history.Find(place_.history, place_.name, place_.number);
     if (!version.ok()) return NotFoundAsErrno(version.status());
+    if (version->content != place_.content) return Status::Errno(ENOENT);
     Result<ContentRecord> content = history.Content(version->content);
     if (!content.ok()) return NotFoundAsErrno(content.status());
     return State{*std::move(version), *std::move(content)};
@@ -104,27 +112,24 @@ class VersionFile final : public VirtualNode {
   Status CheckMayRead(const Caller& caller, const VersionRecord& version) const {
     if (caller.uid == 0) return Status();
     RETURN_IF_ERROR(RequireAccess({version.mode, version.uid, version.gid}, caller, R_OK));
-    const Result<InodeNumber> child = context_.live.Child(directory_, name_);
+    const Result<InodeNumber> child = context_.live.Child(place_.directory, place_.name);
     if (child.ok()) {
       const Result<InodeRecord> now = context_.live.Inode(*child);
       if (now.ok()) return RequireAccess({now->mode, now->uid, now->gid}, caller, R_OK);
-      if (now.status().code() != Code::kNotFound) return now.status();
-    } else if (child.status().code() != Code::kNotFound) {
+      if (!IsGone(now.status())) return now.status();
+    } else if (!IsGone(child.status())) {
       return child.status();
     }
     return caller.uid == version.uid ? Status() : Status::Errno(EACCES);
   }
 
   std::string Path() const {
-    return DirectoryPath(context_.live, directory_) + "/.varve/versions/" + name_ + "/" +
-           VersionName(number_);
+    return DirectoryPath(context_.live, place_.directory) + "/.varve/versions/" + place_.name +
+           "/" + VersionName(place_.number);
   }
 
   const VirtualContext& context_;
-  const InodeNumber directory_;
-  const HistoryId history_;
-  const std::string name_;
-  const VersionNumber number_;
+  const VersionPlace place_;
   std::atomic<bool> opened_stored_ = false;
 };
 
@@ -183,8 +188,10 @@ class FileDirectory final : public VirtualDirectory {
     }
     const std::optional<VersionNumber> number = ParseVersionName(name);
     if (!number) return Status::Errno(ENOENT);
-    return std::shared_ptr<VirtualNode>(
-        std::make_shared<VersionFile>(context_, directory_, history_, name_, *number));
+    const Result<VersionRecord> version = History(context_.catalog).Find(history_, name_, *number);
+    if (!version.ok()) return NotFoundAsErrno(version.status());
+    return std::shared_ptr<VirtualNode>(std::make_shared<VersionFile>(
+        context_, VersionPlace{directory_, history_, name_, *number, version->content}));
   }
 
   Result<std::vector<VirtualName>> List() override {
