@@ -26,6 +26,7 @@ uint64_t HashPath(std::string_view path) {
 Status CheckDirectory(VirtualNode& node, const Caller& caller, int wanted) {
   ASSIGN_OR_RETURN(const Attributes attributes, node.GetAttributes());
   const struct stat& stat = attributes.stat;
+  if (!S_ISDIR(stat.st_mode)) return Status::Errno(ENOTDIR);
   return RequireAccess({stat.st_mode, stat.st_uid, stat.st_gid}, caller, wanted);
 }
 
