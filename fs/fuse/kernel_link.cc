@@ -1,0 +1,109 @@
+#include "fs/fuse/kernel_link.h"
+
+#include <sys/ioctl.h>
+
+#include <utility>
+
+#include "fs/fuse/libfuse.h"
+
+namespace varve {
+namespace {
+
+// The kernel's interface (linux/fuse.h, protocol 7.40), which headers of older
+// distributions lack. libfuse's own calls need a request at hand, and core drops
+// backing files in the background too.
+struct BackingMap {
+  int32_t descriptor;
+  uint32_t flags;
+  uint64_t padding;
+};
+constexpr unsigned long kBackingOpen = _IOW(229, 1, BackingMap);
+constexpr unsigned long kBackingClose = _IOW(229, 2, uint32_t);
+
+// Refusals that any other file would meet as well.
+bool IsLasting(int os_errno) {
+  return os_errno == EPERM || os_errno == EOPNOTSUPP || os_errno == ENOTTY || os_errno == ELOOP;
+}
+
+}  // namespace
+
+void KernelLink::Start(fuse_session* session, bool passthrough,
+                       std::function<void(int)> on_refusal) {
+  MutexLock lock(mutex_);
+  if (running_) return;
+  session_ = session;
+  on_refusal_ = std::move(on_refusal);
+  passthrough_ = passthrough;
+  device_ = fuse_session_fd(session);
+  running_ = true;
+  thread_ = std::thread([this] { Deliver(); });
+}
+
+void KernelLink::Stop() {
+  {
+    MutexLock lock(mutex_);
+    running_ = false;
+    device_ = -1;
+    queue_.clear();
+    queued_nodes_.clear();
+  }
+  changed_.NotifyAll();
+  if (thread_.joinable()) thread_.join();
+}
+
+int32_t KernelLink::RegisterBacking(int descriptor) {
+  const int device = device_;
+  if (device < 0 || !passthrough_) return 0;
+  BackingMap map{descriptor, 0, 0};
+  const int id = ioctl(device, kBackingOpen, &map);
+  if (id > 0) return id;
+  const int os_errno = errno;
+  if (IsLasting(os_errno) && passthrough_.exchange(false)) on_refusal_(os_errno);
+  return 0;
+}
+
+void KernelLink::UnregisterBacking(int32_t backing_id) {
+  const int device = device_;
+  if (device < 0 || backing_id <= 0) return;
+  auto id = static_cast<uint32_t>(backing_id);
+  // Fails only if the id is unknown, and then there is nothing to drop.
+  static_cast<void>(ioctl(device, kBackingClose, &id));
+}
+
+void KernelLink::InvalidateNode(NodeId node) { Queue({node, ""}); }
+
+void KernelLink::InvalidateName(NodeId parent, std::string name) {
+  Queue({parent, std::move(name)});
+}
+
+void KernelLink::Queue(Invalidation invalidation) {
+  {
+    MutexLock lock(mutex_);
+    if (!running_) return;
+    if (invalidation.name.empty() && !queued_nodes_.insert(invalidation.node).second) return;
+    queue_.push_back(std::move(invalidation));
+  }
+  changed_.NotifyOne();
+}
+
+void KernelLink::Deliver() noexcept {
+  for (;;) {
+    Invalidation next;
+    {
+      MutexLock lock(mutex_);
+      while (running_ && queue_.empty()) changed_.Wait(mutex_);
+      if (!running_) return;
+      next = std::move(queue_.front());
+      queue_.pop_front();
+      if (next.name.empty()) queued_nodes_.erase(next.node);
+    }
+    // What the kernel does not know needs no invalidation: errors say just that.
+    if (next.name.empty()) {
+      fuse_lowlevel_notify_inval_inode(session_, next.node, 0, 0);
+    } else {
+      fuse_lowlevel_notify_inval_entry(session_, next.node, next.name.data(), next.name.size());
+    }
+  }
+}
+
+}  // namespace varve
