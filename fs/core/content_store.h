@@ -56,11 +56,11 @@ struct DigestBase {
 };
 
 struct Digested {
-  Batch batch;                     // recipe segments and new chunk locations
-  std::vector<ChunkId> new_chunks; // to Forget() once the batch is applied
-  uint64_t new_bytes = 0;          // of chunks that were not there, before encoding
-  uint64_t stored_bytes = 0;       // the same, after encoding
-  uint64_t shared_bytes = 0;       // of chunks that were there
+  Batch batch;                      // recipe segments and new chunk locations
+  std::vector<ChunkId> new_chunks;  // to Forget() once the batch is applied
+  uint64_t new_bytes = 0;           // of chunks that were not there, before encoding
+  uint64_t stored_bytes = 0;        // the same, after encoding
+  uint64_t shared_bytes = 0;        // of chunks that were there
   uint64_t hole_bytes = 0;
 };
 
@@ -77,8 +77,8 @@ class ContentReader {
 };
 
 struct ContentStoreOptions {
-  unsigned threads = 2;                    // decoding and reading ahead
-  uint64_t cache_bytes_max = 96u << 20;    // decoded chunks, all readers together
+  unsigned threads = 2;                  // decoding and reading ahead
+  uint64_t cache_bytes_max = 96u << 20;  // decoded chunks, all readers together
 };
 
 class ContentStore {
@@ -92,8 +92,7 @@ class ContentStore {
   virtual void Forget(const std::vector<ChunkId>& new_chunks) = 0;
 
   // `path_for_messages` is what the log calls it when its bytes are damaged.
-  virtual Result<std::shared_ptr<ContentReader>> OpenReader(ContentId content,
-                                                            uint64_t size_bytes,
+  virtual Result<std::shared_ptr<ContentReader>> OpenReader(ContentId content, uint64_t size_bytes,
                                                             std::string path_for_messages) = 0;
   // Deletes a content's recipe (its chunks are the collector's business).
   virtual Status AppendRemoval(ContentId content, Batch* batch) = 0;

@@ -1,0 +1,49 @@
+#include "fs/core/content_inflight.h"
+
+#include "fs/core/keys.h"
+#include "store/base/check.h"
+
+namespace varve {
+
+std::optional<ChunkLocation> InFlightChunks::Acquire(const ChunkId& id) {
+  MutexLock lock(mutex_);
+  const auto found = chunks_.find(id);
+  if (found == chunks_.end()) return std::nullopt;
+  ++found->second.users;
+  return found->second.location;
+}
+
+void InFlightChunks::Add(const ChunkId& id, const ChunkLocation& location) {
+  MutexLock lock(mutex_);
+  const bool added = chunks_.try_emplace(id, Entry{location, 1}).second;
+  CHECK(added);
+}
+
+void InFlightChunks::Release(const std::vector<ChunkId>& ids, Catalog& catalog) {
+  for (const ChunkId& id : ids) {
+    // Without holding the mutex: whoever acquires it meanwhile is counted below.
+    const Result<std::optional<std::string>> row = catalog.Get(key::Chunk(id));
+    const bool indexed = row.ok() && row->has_value();
+    MutexLock lock(mutex_);
+    const auto found = chunks_.find(id);
+    CHECK(found != chunks_.end() && found->second.users > 0);
+    if (--found->second.users > 0) continue;
+    if (indexed) {
+      chunks_.erase(found);
+    } else {
+      leftovers_.push_back(id);
+    }
+    while (leftovers_.size() > kLeftoversMax) {
+      const auto oldest = chunks_.find(leftovers_.front());
+      if (oldest != chunks_.end() && oldest->second.users == 0) chunks_.erase(oldest);
+      leftovers_.pop_front();
+    }
+  }
+}
+
+size_t InFlightChunks::size() {
+  MutexLock lock(mutex_);
+  return chunks_.size();
+}
+
+}  // namespace varve

@@ -1,0 +1,54 @@
+// Chunks that are in a pack already but not yet in the index.
+//
+// Contents that are digested at the same time share them, each naming them in its
+// own batch. What a digest appended before it was cancelled stays known for a
+// while, so that the next attempt does not append it again.
+//
+// Threads: all methods may be called concurrently. To add a chunk the caller holds
+//          its NameLock() from its last look into this table *and* the index until
+//          Add() has returned: otherwise two different chunks could get one name.
+// Memory:  what running digests have added, and kLeftoversMax more.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "index/catalog.h"
+#include "store/base/mutex.h"
+#include "store/chunk/chunk.h"
+
+namespace varve {
+
+class InFlightChunks {
+ public:
+  // Where chunk `id` is; then the caller is one more user of it.
+  std::optional<ChunkLocation> Acquire(const ChunkId& id);
+  // The caller is its first user.
+  void Add(const ChunkId& id, const ChunkLocation& location);
+  // The caller uses these no more: `catalog` names them by now, or never will.
+  void Release(const std::vector<ChunkId>& ids, Catalog& catalog);
+
+  Mutex& NameLock(const ChunkId& id) { return name_locks_[ChunkIdHash()(id) % name_locks_.size()]; }
+
+  size_t size();
+
+ private:
+  struct Entry {
+    ChunkLocation location;
+    uint32_t users = 0;
+  };
+  static constexpr size_t kLeftoversMax = 1u << 16;
+
+  std::array<Mutex, 64> name_locks_;
+
+  Mutex mutex_;
+  std::unordered_map<ChunkId, Entry, ChunkIdHash> chunks_ GUARDED_BY(mutex_);
+  // In the order they were left; some have found a user since.
+  std::deque<ChunkId> leftovers_ GUARDED_BY(mutex_);
+};
+
+}  // namespace varve
