@@ -1,0 +1,37 @@
+// The KeyValueStore that is an LMDB environment.
+//
+// One unnamed database. Every value is followed by a 32-bit checksum of its key
+// and itself, because LMDB has none: a decayed row is kCorrupt, not a wrong answer.
+// The tree's own pages are not covered. LMDB follows damaged page numbers and
+// offsets, and may end the process by an assertion or a signal; a file that is
+// shorter than LMDB believes is the one case that is caught (it reads as zeros).
+//
+// Read transactions are pooled. A parked one is reset: it keeps its slot in the
+// reader table, not the pages it saw.
+//
+// Threads:  as KeyValueStore. LMDB admits one writer; Write() calls wait.
+// Errors:   kNoSpace: disk or map full; kCorrupt; kIo, after which LMDB refuses
+//           further writes; kUnsupported: written by another LMDB; kBusy: more
+//           than kReadersMax cursors and lookups at a time.
+// Format:   docs/FORMAT.md, "Index".
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "index/catalog.h"
+#include "store/base/result.h"
+
+namespace varve {
+
+struct LmdbOptions {
+  bool read_only = false;
+  // Address space, not memory. Never changed later, so it is far more than is needed.
+  uint64_t map_bytes = uint64_t{1} << 40;
+};
+
+Result<std::unique_ptr<KeyValueStore>> OpenLmdbStore(const std::string& path,
+                                                     const LmdbOptions& options);
+
+}  // namespace varve
