@@ -36,18 +36,13 @@ std::optional<MountinfoLine> ParseLine(const std::string& text) {
   return parsed;
 }
 
-std::vector<MountinfoLine> ReadMountinfo() {
+std::vector<MountinfoLine> ReadMountinfo(const std::string& path) {
   std::vector<MountinfoLine> lines;
-  std::ifstream file("/proc/self/mountinfo");
+  std::ifstream file(path);
   for (std::string text; std::getline(file, text);) {
     if (auto line = ParseLine(text)) lines.push_back(std::move(*line));
   }
   return lines;
-}
-
-bool LiesIn(std::string_view path, std::string_view root) {
-  if (root == "/") return true;
-  return path.starts_with(root) && (path.size() == root.size() || path[root.size()] == '/');
 }
 
 }  // namespace
@@ -68,13 +63,9 @@ std::string UnescapeMountinfo(std::string_view field) {
   return out;
 }
 
-std::string EscapeMountValue(std::string_view value) {
-  std::string out;
-  for (const char c : value) {
-    if (c == ',' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out;
+bool LiesIn(std::string_view path, std::string_view folder) {
+  if (folder == "/") return true;
+  return path.starts_with(folder) && (path.size() == folder.size() || path[folder.size()] == '/');
 }
 
 std::string AbsolutePath(const std::string& path) {
@@ -88,9 +79,9 @@ std::string AbsolutePath(const std::string& path) {
   return error ? absolute : parent / absolute.filename();
 }
 
-std::vector<Mount> ListMounts() {
+std::vector<Mount> ListMounts(const std::string& mountinfo) {
   std::vector<Mount> mounts;
-  for (MountinfoLine& line : ReadMountinfo()) {
+  for (MountinfoLine& line : ReadMountinfo(mountinfo)) {
     if (line.type == kFilesystemType) {
       mounts.push_back({std::move(line.root), std::move(line.source)});
     }
@@ -102,7 +93,7 @@ Result<MountedPath> FindMount(const std::string& path) {
   const std::string absolute = AbsolutePath(path);
   // Of all mounts the path lies in, the deepest shows it; of equal ones, the last.
   std::optional<MountinfoLine> best;
-  for (MountinfoLine& line : ReadMountinfo()) {
+  for (MountinfoLine& line : ReadMountinfo("/proc/self/mountinfo")) {
     if (LiesIn(absolute, line.root) && (!best || line.root.size() >= best->root.size())) {
       best = std::move(line);
     }

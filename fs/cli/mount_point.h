@@ -26,17 +26,19 @@ struct MountedPath {
 // The mount that `path` lies in. The last component need not exist; symbolic links
 // in the others are followed.
 Result<MountedPath> FindMount(const std::string& path);
-// All VarveFS mounts that this process sees, in the order they were mounted.
-std::vector<Mount> ListMounts();
+// All VarveFS mounts that a process sees, in the order they were mounted; none if
+// it is gone or another user's.
+std::vector<Mount> ListMounts(const std::string& mountinfo = "/proc/self/mountinfo");
 
 // `path` made absolute and free of ".", ".." and symbolic links, without asking a
 // mount that may be dead: what cannot be resolved stays as it is written.
 std::string AbsolutePath(const std::string& path);
 
-// Mount option values escape what mountinfo and option lists use: "," and "\".
-std::string EscapeMountValue(std::string_view value);
 // The octal escapes of /proc/self/mountinfo (\040 and the like).
 std::string UnescapeMountinfo(std::string_view field);
+
+// Is `path` the directory `folder` or below it? Both absolute and normal.
+bool LiesIn(std::string_view path, std::string_view folder);
 
 inline constexpr std::string_view kFilesystemType = "fuse.varvefs";
 
