@@ -14,9 +14,10 @@ ExitCode Fail(const Status& status) {
     sentence += fmt::format("{}{}", sentence.empty() ? "" : ": ", std::strerror(status.os_errno()));
   }
   PrintError(sentence.empty() ? status.ToString() : sentence);
+  if (status.os_errno() != 0) return kFailed;
   switch (status.code()) {
     case Code::kNotFound:
-      return status.os_errno() == 0 ? kNotMounted : kFailed;
+      return kNotMounted;
     case Code::kCorrupt:
       return kDamaged;
     case Code::kBusy:

@@ -10,7 +10,7 @@ namespace varve {
 
 // Prints the sentence of a failed Status and says which exit code it stands for:
 // kNotFound is a mount that is not there (kNotMounted), kCorrupt is damage, kBusy is
-// what goes on behind it (kIncomplete), all else is kFailed.
+// what goes on behind it (kIncomplete); all else, and all that has an errno, is kFailed.
 ExitCode Fail(const Status& status);
 
 }  // namespace varve
