@@ -18,6 +18,7 @@
 
 #include "fs/core/keys.h"
 #include "store/base/result.h"
+#include "store/format/completeness.h"
 
 namespace varve {
 
@@ -49,12 +50,6 @@ struct DirentRecord {
 
   std::string Encode() const;
   static Result<DirentRecord> Decode(std::string_view bytes);
-};
-
-enum class ContentFormat : uint8_t {
-  kPlain = 0,        // nothing that VarveFS recognises
-  kSafetensors = 1,
-  kTorchZip = 2,
 };
 
 // A content's life: live (staged, being written) -> captured (staged, named by a

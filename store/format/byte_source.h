@@ -1,0 +1,39 @@
+// Where a format is read from: any bytes that have a size and can be read anywhere.
+//
+// Threads: as the implementation says.
+#pragma once
+
+#include <cstdint>
+
+#include "store/base/bytes.h"
+#include "store/base/result.h"
+
+namespace varve {
+
+class ByteSource {
+ public:
+  virtual ~ByteSource() = default;
+  virtual uint64_t size_bytes() const = 0;
+  // Reads until `out` is full or the end; returns how much.
+  virtual Result<size_t> ReadAt(uint64_t offset, MutableBytes out) = 0;
+};
+
+// Reads small pieces in ascending order through one buffer.
+class BufferedSource {
+ public:
+  explicit BufferedSource(ByteSource& source) : source_(source) {}
+
+  uint64_t size_bytes() const { return source_.size_bytes(); }
+  // The `size` bytes at `offset`, fewer at the end of the source. Valid until the
+  // next call. REQUIRES: size <= kBufferBytes.
+  Result<ByteView> Get(uint64_t offset, size_t size);
+
+  static constexpr size_t kBufferBytes = 128u << 10;
+
+ private:
+  ByteSource& source_;
+  std::string buffer_;
+  uint64_t begin_ = 0;
+};
+
+}  // namespace varve
