@@ -72,8 +72,10 @@ class ByteReader {
     uint64_t value = 0;
     for (unsigned shift = 0; shift < 64; shift += 7) {
       const uint8_t byte = U8();
+      // The tenth byte has room for one bit.
+      if (shift == 63 && byte > 1) break;
       value |= static_cast<uint64_t>(byte & 0x7f) << shift;
-      if ((byte & 0x80) == 0) return value;
+      if ((byte & 0x80) == 0) return ok_ ? value : 0;
     }
     ok_ = false;
     return 0;

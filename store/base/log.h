@@ -35,7 +35,7 @@ struct LogOptions {
   // Where lines go, any number of these. The file is appended to; at 4 MiB it is
   // renamed to NAME.1.EXT, and three such are kept.
   bool standard_error = true;
-  std::string file;
+  std::string file = {};
   bool syslog = false;
 };
 
