@@ -103,7 +103,8 @@ class ByteReader {
     if (!Has(sizeof(T))) return 0;
     T value = 0;
     for (size_t i = 0; i < sizeof(T); ++i)
-      value = static_cast<T>(value | static_cast<T>(static_cast<T>(bytes_[position_ + i]) << (8 * i)));
+      value =
+          static_cast<T>(value | static_cast<T>(static_cast<T>(bytes_[position_ + i]) << (8 * i)));
     position_ += sizeof(T);
     return value;
   }

@@ -69,8 +69,8 @@ class [[nodiscard]] Status {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}                  // NOLINT: implicit by design
-  Result(Status status) : status_(std::move(status)) {           // NOLINT: implicit by design
+  Result(T value) : value_(std::move(value)) {}         // NOLINT: implicit by design
+  Result(Status status) : status_(std::move(status)) {  // NOLINT: implicit by design
     CHECK(!status_.ok());
   }
 
@@ -104,18 +104,17 @@ class [[nodiscard]] Result {
 
 }  // namespace varve
 
-#define RETURN_IF_ERROR(expression)                            \
-  do {                                                         \
-    if (::varve::Status varve_status_ = (expression); !varve_status_.ok()) \
-      return varve_status_;                                    \
+#define RETURN_IF_ERROR(expression)                                                              \
+  do {                                                                                           \
+    if (::varve::Status varve_status_ = (expression); !varve_status_.ok()) return varve_status_; \
   } while (false)
 
 #define VARVE_CONCAT_INNER_(a, b) a##b
 #define VARVE_CONCAT_(a, b) VARVE_CONCAT_INNER_(a, b)
 
 // ASSIGN_OR_RETURN(auto file, disk.Open(…));
-#define ASSIGN_OR_RETURN(declaration, expression)                             \
-  auto VARVE_CONCAT_(varve_result_, __LINE__) = (expression);                 \
-  if (!VARVE_CONCAT_(varve_result_, __LINE__).ok())                           \
-    return VARVE_CONCAT_(varve_result_, __LINE__).status();                   \
+#define ASSIGN_OR_RETURN(declaration, expression)             \
+  auto VARVE_CONCAT_(varve_result_, __LINE__) = (expression); \
+  if (!VARVE_CONCAT_(varve_result_, __LINE__).ok())           \
+    return VARVE_CONCAT_(varve_result_, __LINE__).status();   \
   declaration = std::move(VARVE_CONCAT_(varve_result_, __LINE__)).value()

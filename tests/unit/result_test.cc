@@ -113,7 +113,7 @@ TEST(ResultTest, MovesWhatCannotBeCopied) {
 
 TEST(ResultDeathTest, BrokenInvariantsEndTheProgram) {
   EXPECT_DEATH(static_cast<void>(*Half(3)), "broken invariant");
-  EXPECT_DEATH(Result<int>{Status()}, "broken invariant");
+  EXPECT_DEATH(static_cast<void>(Result<int>{Status()}), "broken invariant");
   EXPECT_DEATH(static_cast<void>(Status::Errno(0)), "broken invariant");
 }
 
