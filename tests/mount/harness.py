@@ -18,7 +18,8 @@ Environment:
   VARVE_TEST_BACKEND   varve (default), or native: plain directories, to validate the tests
   VARVE_TEST_OPTIONS   more -o options for every mount, comma-separated
   TMPDIR               where stores and mount points are made; a local disk
-Arguments: [--mode MODE]... and those of unittest (-v, -k PATTERN, Class.test).
+Arguments: [--mode MODE]... [--seed N] [--scale X] and those of unittest (-v, -k PATTERN,
+Class.test). The seed of random tests is printed and replays them; --scale multiplies their length.
 Exit status: 0 passed, 1 failed, 77 nothing could run here; the reason is printed.
 """
 
@@ -27,6 +28,7 @@ import glob
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import stat
@@ -184,6 +186,9 @@ class _State:
     base = None
     program = PROGRAM
     shared = None
+    seed = 0
+    seed_printed = False
+    scale = 1.0
     extra_options = [o for o in os.environ.get("VARVE_TEST_OPTIONS", "").split(",") if o]
 
 
@@ -192,6 +197,19 @@ _STATE = _State()
 
 def mode():
     return _STATE.mode
+
+
+def seed():
+    """The seed of this run's random choices; printed, so that --seed N replays them."""
+    if not _STATE.seed_printed:
+        _STATE.seed_printed = True
+        print(f"seed {_STATE.seed}", flush=True)
+    return _STATE.seed
+
+
+def scaled(count):
+    """`count` operations or rounds in the normal run, more with --scale."""
+    return max(1, int(count * _STATE.scale))
 
 
 def default_options(allow_other=True):
@@ -489,11 +507,20 @@ def _run_mode(name, unittest_args, setup):
 def main(modes=MODES, setup=None):
     """Runs the calling file's suite in each of `modes`; `setup` runs first in each child."""
     args = sys.argv[1:]
-    chosen = []
-    while "--mode" in args:
-        at = args.index("--mode")
-        chosen.append(args[at + 1])
+
+    def take(option):
+        """Removes one `option VALUE` from the arguments; None if there is none."""
+        if option not in args:
+            return None
+        at = args.index(option)
+        value = args[at + 1]
         del args[at:at + 2]
+        return value
+    chosen = []
+    while (name := take("--mode")) is not None:
+        chosen.append(name)
+    _STATE.scale = float(take("--scale") or 1)
+    _STATE.seed = int(take("--seed") or random.SystemRandom().randrange(1 << 32))
     if not NATIVE and not os.access(PROGRAM, os.X_OK):
         sys.exit(f"there is no program {PROGRAM}; build it or set VARVE")
     # SIGTERM must reach the cleanup.
