@@ -6,6 +6,11 @@ namespace varve {
 void AddCommands(CLI::App& root, int* exit_code) {
   AddMountCommand(root, exit_code);
   AddUmountCommand(root, exit_code);
+  AddStatusCommand(root, exit_code);
+  AddStatsCommand(root, exit_code);
+  AddLogCommand(root, exit_code);
+  AddRestoreCommand(root, exit_code);
+  AddSyncCommand(root, exit_code);
 }
 
 }  // namespace varve

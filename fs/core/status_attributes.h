@@ -10,6 +10,8 @@
 //   durable      "1" when it is captured and survives a power cut
 //   stored       "1" when it is in packs, its staging file no longer needed
 //   version      the number of the version; of a live file, of its newest one
+//   mode, mtime  versions only: the permission bits ("0644") and the modification time
+//                (seconds since 1970, nine digits of fraction) at capture
 //   id           16 hexadecimal digits that name this content in its store
 //
 // Threads: a free function.

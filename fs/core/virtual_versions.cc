@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
+#include <cstdio>
 
 #include "fs/core/access.h"
 #include "fs/core/status_attributes.h"
@@ -25,6 +27,22 @@ struct VersionPlace {
   VersionNumber number = 0;
   ContentId content = 0;
 };
+
+// What stat(2) of a version does not show, because its mode has no write permission
+// and its times are those of the capture: what `varve restore` gives back.
+std::optional<std::string> CaptureAttribute(std::string_view name, const VersionRecord& version) {
+  std::array<char, 48> text{};
+  if (name == "user.varve.mode") {
+    std::snprintf(text.data(), text.size(), "%04o", version.mode & 07777);
+    return text.data();
+  }
+  if (name == "user.varve.mtime") {
+    std::snprintf(text.data(), text.size(), "%lld.%09ld",
+                  static_cast<long long>(version.modify_time.tv_sec), version.modify_time.tv_nsec);
+    return text.data();
+  }
+  return std::nullopt;
+}
 
 // An open version. No reader: it is empty.
 class OpenVersion final : public VirtualFile {
@@ -87,8 +105,10 @@ class VersionFile final : public VirtualNode {
 
   Result<std::string> GetXattr(std::string_view name) override {
     ASSIGN_OR_RETURN(const State state, Load());
-    std::optional<std::string> value =
-        StatusAttribute(name, {state.content, state.version.content, place_.number});
+    std::optional<std::string> value = CaptureAttribute(name, state.version);
+    if (!value) {
+      value = StatusAttribute(name, {state.content, state.version.content, place_.number});
+    }
     if (!value) return Status::Errno(ENODATA);
     return *std::move(value);
   }

@@ -113,6 +113,7 @@ class VirtualTest : public ::testing::Test, protected LiveLookup, protected Vers
     version.content = content;
     version.size_bytes = contents_[content].size();
     version.capture_time.tv_sec = 100 + number;
+    version.modify_time = {77, 5};
     version.mode = S_IFREG | mode;
     version.uid = kAlice;
     version.gid = kTeam;
@@ -368,6 +369,8 @@ TEST_F(VirtualTest, VersionsAnswerStatusAttributes) {
   AddVersion("a", 7, 50);
   const Result<Entry> entry = Walk("versions/a/0007");
   EXPECT_EQ(*nodes_.GetXattr(As(0), entry->node, "user.varve.version"), "7");
+  EXPECT_EQ(*nodes_.GetXattr(As(0), entry->node, "user.varve.mode"), "0644");
+  EXPECT_EQ(*nodes_.GetXattr(As(0), entry->node, "user.varve.mtime"), "77.000000005");
   EXPECT_EQ(*nodes_.GetXattr(As(0), entry->node, "user.varve.format"), "torch-zip");
   EXPECT_EQ(*nodes_.GetXattr(As(0), entry->node, "user.varve.complete"), "1");
   EXPECT_EQ(Error(nodes_.GetXattr(As(0), entry->node, "security.capability").status()), ENODATA);
