@@ -1,0 +1,19 @@
+// One mount in this process, from opening the store to the last drained byte.
+//
+// Threads: called once, by the thread that main() runs on, before any other thread
+//          exists: signals are blocked for all that follow.
+#pragma once
+
+#include "fs/cli/exit_code.h"
+#include "fs/cli/mount_options.h"
+#include "fs/cli/mount_report.h"
+
+namespace varve {
+
+// Serves until the filesystem is unmounted, or SIGTERM, SIGINT or SIGHUP asks for
+// that; then drains. A second signal while draining ends the process at once: what
+// was acknowledged is safe, and the next mount finishes it.
+// Failures before the mount is live go to `reporter`; without one, to stderr.
+ExitCode ServeMount(const MountRequest& request, MountReporter reporter);
+
+}  // namespace varve
