@@ -199,6 +199,11 @@ def mode():
     return _STATE.mode
 
 
+def program():
+    """The program under test, as this mode can run it."""
+    return _STATE.program
+
+
 def seed():
     """The seed of this run's random choices; printed, so that --seed N replays them."""
     if not _STATE.seed_printed:
