@@ -43,7 +43,8 @@ Result<StatusReport> StatusReport::Parse(std::string json) {
   }
   StatusReport report;
   report.json_ = std::move(json);
-  for (const auto& [path, value] : parsed.flatten().items()) {
+  const nlohmann::json flat = parsed.flatten();
+  for (const auto& [path, value] : flat.items()) {
     report.values_[path] = value.is_string() ? value.get<std::string>() : value.dump();
   }
   return report;
