@@ -45,7 +45,8 @@ class Decoder {
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
 
-  // REQUIRES: out.size() is the chunk's raw size.
+  // REQUIRES: out.size() is the chunk's raw size; `payload` does not overlap `out`,
+  // except that a raw payload may be `out` itself.
   Status Decode(Encoding encoding, ByteView payload, MutableBytes out);
 
  private:

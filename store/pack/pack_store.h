@@ -46,8 +46,14 @@ struct ChunkRead {
 };
 
 struct PackStoreOptions {
-  bool io_uring = true;             // falls back by itself; see uring_reason()
+  bool io_uring = true;  // falls back by itself; see uring_reason()
   uint32_t pack_bytes_target = 64u << 20;
+  unsigned decode_threads = 0;  // besides whoever reads; 0: by the number of cores
+};
+
+enum class ReadFrom {
+  kDisk,       // O_DIRECT, many at once: for content that is read for a user
+  kPageCache,  // for content that was likely read or written a moment ago
 };
 
 struct PackUsage {
@@ -72,12 +78,17 @@ class PackStore {
   virtual Status Sync() = 0;
 
   // Performs all `reads`, in any order and in parallel, decodes and verifies
-  // each against its id, and fills in each one's status. Returns the first error.
-  virtual Status Read(std::span<ChunkRead> reads) = 0;
+  // each against its id, and fills in each one's status. Returns the first error;
+  // `out` is undefined where a read failed. Takes a bounded amount of memory,
+  // however many reads there are; more than a few at once is faster.
+  virtual Status Read(std::span<ChunkRead> reads, ReadFrom from = ReadFrom::kDisk) = 0;
 
   // Calls `on_chunk` / `on_journal` for every intact record of one pack, in
-  // order. A damaged record is reported to `on_damage` with its offset, and
-  // scanning goes on behind it where the next header can be found.
+  // order, and then `on_damage` for everything that was durable once and is no
+  // intact record now; what a crash tore before it was durable is not damage. A
+  // sealed pack is told from its table, which reads only that and the journals.
+  // A pack that is still appended to is flushed first. Callbacks may be empty.
+  // Fails with kUnsupported for a pack of a later format.
   struct ScanSink {
     std::function<void(const ChunkId&, const ChunkLocation&)> on_chunk;
     std::function<void(uint64_t sequence, ByteView record)> on_journal;

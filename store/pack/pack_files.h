@@ -1,0 +1,42 @@
+// The pack files that are open for reading, at most kOpenPacksMax of them.
+//
+// Threads: all methods may be called concurrently. A file stays open as long as
+//          somebody holds it.
+// Errors:  a missing pack is kCorrupt: whoever asks knows that it should be there.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "store/base/disk.h"
+#include "store/base/mutex.h"
+
+namespace varve {
+
+class PackFiles {
+ public:
+  // `disk` outlives this.
+  PackFiles(Disk& disk, std::string path) : disk_(disk), path_(std::move(path)) {}
+
+  // `direct` bypasses the page cache.
+  Result<std::shared_ptr<File>> Get(uint32_t pack, bool direct) EXCLUDES(mutex_);
+
+ private:
+  using Key = std::pair<uint32_t, bool>;
+  using Recent = std::list<std::pair<Key, std::shared_ptr<File>>>;
+
+  std::shared_ptr<File> Find(const Key& key) REQUIRES(mutex_);
+
+  Disk& disk_;
+  const std::string path_;
+
+  Mutex mutex_;
+  Recent recent_ GUARDED_BY(mutex_);  // last used first
+  std::map<Key, Recent::iterator> places_ GUARDED_BY(mutex_);
+};
+
+}  // namespace varve

@@ -1,0 +1,203 @@
+#include "store/pack/pack_scanner.h"
+
+#include <algorithm>
+
+#include "store/pack/pack_limits.h"
+
+namespace varve {
+namespace {
+
+bool AllZero(ByteView bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == 0; });
+}
+
+uint64_t EndOf(const RecordHeader& header) {
+  return AlignUp(uint64_t{header.offset_bytes} + kHeaderBytes + header.stored_bytes,
+                 kRecordAlignment);
+}
+
+}  // namespace
+
+PackScanner::PackScanner(File& file, uint32_t pack, const Fingerprinter& fingerprinter,
+                         const PackStore::ScanSink& sink)
+    : file_(file), pack_(pack), fingerprinter_(fingerprinter), sink_(sink) {}
+
+Status PackScanner::Scan(bool verify_payload) {
+  ASSIGN_OR_RETURN(const struct stat attributes, file_.Stat());
+  size_ = static_cast<uint64_t>(attributes.st_size);
+  ASSIGN_OR_RETURN(const ByteView start, View(0, kHeaderBytes));
+  // Zeros are what a crash before the first flush leaves. Records do not need the
+  // header, so a damaged one does not hide them.
+  const Status header = DecodePackHeader(start, pack_, fingerprinter_);
+  if (header.code() == Code::kUnsupported) {
+    return Status(header.code(), PackFileName(pack_) + ": " + std::string(header.context()));
+  }
+  if (!header.ok() && !AllZero(start) && sink_.on_damage) {
+    sink_.on_damage(0, std::string(header.context()));
+  }
+  ASSIGN_OR_RETURN(const std::optional<Trailer> trailer, FindTrailer());
+  if (trailer && !verify_payload) {
+    ASSIGN_OR_RETURN(const bool told, ScanTable(*trailer));
+    if (told) return {};
+  }
+  const uint64_t end = trailer ? trailer->table_offset_bytes : size_;
+  RETURN_IF_ERROR(ScanRecords(end, trailer.has_value(), verify_payload));
+  for (const auto& [offset, why] : damage_) {
+    if (offset < durable_bytes_ && sink_.on_damage) sink_.on_damage(offset, why);
+  }
+  return {};
+}
+
+Result<ByteView> PackScanner::View(uint64_t offset, size_t size) {
+  if (offset >= size_) return ByteView();
+  size = static_cast<size_t>(std::min<uint64_t>(size, size_ - offset));
+  if (offset < window_offset_ || offset + size > window_offset_ + window_.size()) {
+    const uint64_t wanted = std::max<uint64_t>(size, kScanBytes);
+    window_.resize(static_cast<size_t>(std::min(wanted, size_ - offset)));
+    window_offset_ = offset;
+    ASSIGN_OR_RETURN(const size_t got, file_.ReadAt(offset, window_));
+    window_.resize(got);
+    size = std::min(size, got);
+  }
+  return ByteView(window_).subspan(static_cast<size_t>(offset - window_offset_), size);
+}
+
+Result<std::optional<RecordHeader>> PackScanner::HeaderAt(uint64_t offset) {
+  ASSIGN_OR_RETURN(const ByteView bytes, View(offset, kHeaderBytes));
+  const Result<RecordHeader> header = DecodeRecordHeader(bytes, pack_, offset, fingerprinter_);
+  if (!header.ok() || EndOf(*header) > AlignUp(size_, kRecordAlignment)) {
+    return std::optional<RecordHeader>();
+  }
+  return std::optional<RecordHeader>(*header);
+}
+
+Result<std::optional<Trailer>> PackScanner::FindTrailer() {
+  if (size_ < 2 * kHeaderBytes) return std::optional<Trailer>();
+  uint8_t bytes[kHeaderBytes];
+  ASSIGN_OR_RETURN(const size_t got, file_.ReadAt(size_ - kHeaderBytes, bytes));
+  const Result<Trailer> trailer = DecodeTrailer(ByteView(bytes).first(got), pack_, fingerprinter_);
+  if (!trailer.ok() || trailer->table_offset_bytes > size_) return std::optional<Trailer>();
+  return std::optional<Trailer>(*trailer);
+}
+
+Result<bool> PackScanner::ScanTable(const Trailer& trailer) {
+  ASSIGN_OR_RETURN(const std::optional<RecordHeader> header, HeaderAt(trailer.table_offset_bytes));
+  if (!header || header->type != RecordType::kTable) return false;
+  std::vector<uint8_t> table(header->stored_bytes);
+  ASSIGN_OR_RETURN(const size_t got,
+                   file_.ReadAt(uint64_t{header->offset_bytes} + kHeaderBytes, table));
+  if (got != table.size() || fingerprinter_.Hash64(table) != header->payload_hash) return false;
+  const auto entries = DecodeTable(table, trailer.table_offset_bytes);
+  if (!entries.ok() || entries->size() != trailer.records) return false;
+  durable_bytes_ = trailer.table_offset_bytes;
+  for (const TableEntry& entry : *entries) {
+    if (entry.type == RecordType::kChunk) {
+      if (!sink_.on_chunk) continue;
+      sink_.on_chunk(ChunkId{entry.name}, {pack_, entry.offset_bytes, entry.stored_bytes,
+                                           entry.raw_bytes, entry.encoding});
+      continue;
+    }
+    if (!sink_.on_journal) continue;
+    ASSIGN_OR_RETURN(const std::optional<RecordHeader> journal, HeaderAt(entry.offset_bytes));
+    if (journal) {
+      RETURN_IF_ERROR(ScanRecord(*journal, false));
+    } else {
+      Damage(entry.offset_bytes, "damaged header of a journal");
+    }
+  }
+  for (const auto& [offset, why] : damage_) {
+    if (sink_.on_damage) sink_.on_damage(offset, why);
+  }
+  return true;
+}
+
+Status PackScanner::ScanRecords(uint64_t end, bool sealed, bool verify_payload) {
+  if (sealed) durable_bytes_ = end;
+  uint64_t offset = kHeaderBytes;
+  while (offset + kHeaderBytes <= end) {
+    ASSIGN_OR_RETURN(const std::optional<RecordHeader> header, HeaderAt(offset));
+    if (!header) {
+      ASSIGN_OR_RETURN(offset, SkipGap(offset, end, sealed));
+      continue;
+    }
+    durable_bytes_ = std::max<uint64_t>(durable_bytes_, header->durable_bytes);
+    RETURN_IF_ERROR(ScanRecord(*header, verify_payload));
+    offset = EndOf(*header);
+  }
+  return {};
+}
+
+Result<uint64_t> PackScanner::SkipGap(uint64_t offset, uint64_t end, bool sealed) {
+  bool zero = true;
+  uint64_t next = offset;
+  for (bool found = false; !found; next += found ? 0 : kRecordAlignment) {
+    if (next + kHeaderBytes > end) {
+      next = end;
+      break;
+    }
+    ASSIGN_OR_RETURN(const ByteView bytes, View(next, kHeaderBytes));
+    if (bytes.size() < kHeaderBytes) {
+      next = end;
+      break;
+    }
+    if (ByteReader(bytes).U32() == kRecordMagic) {
+      ASSIGN_OR_RETURN(const std::optional<RecordHeader> header, HeaderAt(next));
+      found = header.has_value();
+    }
+    zero = zero && (found || AllZero(bytes));
+  }
+  // A flush pads with zeros up to a whole block; anything else was a record once.
+  const bool padding = zero && next == AlignUp(offset, kBlockBytes);
+  if (!padding && (sealed || next < end)) Damage(offset, "no intact record");
+  return next;
+}
+
+Status PackScanner::ScanRecord(const RecordHeader& header, bool verify_payload) {
+  if (header.type == RecordType::kTable) return {};
+  ASSIGN_OR_RETURN(const ByteView payload,
+                   View(uint64_t{header.offset_bytes} + kHeaderBytes, header.stored_bytes));
+  if (payload.size() != header.stored_bytes ||
+      fingerprinter_.Hash64(payload) != header.payload_hash) {
+    Damage(header.offset_bytes, "payload does not match its hash");
+    return {};
+  }
+  if (header.type == RecordType::kJournal) return TellJournal(header, payload);
+  if (verify_payload) {
+    if (std::string why = VerifyChunk(header, payload); !why.empty()) {
+      Damage(header.offset_bytes, std::move(why));
+      return {};
+    }
+  }
+  if (sink_.on_chunk) {
+    sink_.on_chunk(ChunkId{header.name}, {pack_, header.offset_bytes, header.stored_bytes,
+                                          header.raw_bytes, header.encoding});
+  }
+  return {};
+}
+
+Status PackScanner::TellJournal(const RecordHeader& header, ByteView payload) {
+  std::vector<uint8_t> record(header.raw_bytes);
+  if (const Status status = decoder_.Decode(header.encoding, payload, record); !status.ok()) {
+    Damage(header.offset_bytes, "journal: " + std::string(status.context()));
+    return {};
+  }
+  if (sink_.on_journal) sink_.on_journal(SequenceOf(header.name), record);
+  return {};
+}
+
+std::string PackScanner::VerifyChunk(const RecordHeader& header, ByteView payload) {
+  ByteView bytes = payload;
+  if (header.encoding != Encoding::kRaw) {
+    raw_.resize(header.raw_bytes);
+    const Status status = decoder_.Decode(header.encoding, payload, raw_);
+    if (!status.ok()) return std::string(status.context());
+    bytes = raw_;
+  }
+  return fingerprinter_.Name(bytes).bytes == header.name ? "" : "chunk does not match its name";
+}
+
+void PackScanner::Damage(uint64_t offset, std::string why) {
+  damage_.emplace_back(offset, std::move(why));
+}
+
+}  // namespace varve

@@ -1,0 +1,138 @@
+#include "store/pack/pack_store.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "store/pack/pack_files.h"
+#include "store/pack/pack_format.h"
+#include "store/pack/pack_limits.h"
+#include "store/pack/pack_reader.h"
+#include "store/pack/pack_scanner.h"
+#include "store/pack/pack_writer.h"
+
+namespace varve {
+namespace {
+
+// What earlier sessions left.
+struct EarlierPacks {
+  std::vector<uint32_t> numbers;  // ascending
+  uint64_t bytes = 0;
+};
+
+// A session that was killed left its last packs longer on disk than their content.
+void TrimAllocation(Disk& disk, const std::string& name, const struct stat& attributes) {
+  constexpr int64_t kSectorBytes = 512;
+  if (attributes.st_blocks * kSectorBytes <= attributes.st_size + kBlockBytes) return;
+  const Result<std::unique_ptr<File>> file = disk.Open(name, OpenMode::kReadWrite);
+  if (!file.ok()) return;
+  // Costs space, not data, when it fails.
+  [[maybe_unused]] const Status status =
+      file.value()->Truncate(static_cast<uint64_t>(attributes.st_size));
+}
+
+Result<EarlierPacks> FindPacks(Disk& disk, const std::string& path) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, disk.List(path));
+  EarlierPacks packs;
+  for (const std::string& name : names) {
+    const uint32_t pack = PackOfFileName(name);
+    if (pack == 0) continue;
+    ASSIGN_OR_RETURN(const struct stat attributes, disk.Stat(path + "/" + name));
+    packs.numbers.push_back(pack);
+    packs.bytes += static_cast<uint64_t>(attributes.st_size);
+    TrimAllocation(disk, path + "/" + name, attributes);
+  }
+  std::sort(packs.numbers.begin(), packs.numbers.end());
+  return packs;
+}
+
+class DiskPackStore final : public PackStore {
+ public:
+  DiskPackStore(Disk& disk, const std::string& path, const Fingerprinter& fingerprinter,
+                const PackStoreOptions& options, EarlierPacks earlier, std::unique_ptr<Ring> ring,
+                std::string uring_reason)
+      : fingerprinter_(fingerprinter),
+        earlier_(std::move(earlier)),
+        uring_reason_(std::move(uring_reason)),
+        files_(disk, path),
+        writer_(disk, path, fingerprinter,
+                {.first_pack = earlier_.numbers.empty() ? 1 : earlier_.numbers.back() + 1,
+                 .pack_bytes_target = options.pack_bytes_target},
+                std::move(ring)),
+        reader_(files_, writer_, fingerprinter,
+                {.io_uring = uring_reason_.empty(), .decode_threads = options.decode_threads}) {}
+
+  Result<ChunkLocation> Append(const ChunkId& id, const EncodedChunk& chunk) override {
+    if (chunk.raw_bytes == 0 || chunk.raw_bytes > kChunkBytesMax) {
+      return Status(Code::kInvalid, "chunk of impossible size");
+    }
+    return writer_.Append(RecordType::kChunk, id.bytes, chunk);
+  }
+
+  Status AppendJournal(uint64_t sequence, ByteView record) override {
+    if (record.size() > kJournalBytesMax) return Status(Code::kInvalid, "journal too long");
+    Encoder encoder;
+    const EncodedChunk encoded = encoder.Encode(record);
+    return writer_.Append(RecordType::kJournal, NameOfSequence(sequence), encoded).status();
+  }
+
+  Status Sync() override { return writer_.Sync(); }
+
+  Status Read(std::span<ChunkRead> reads, ReadFrom from) override {
+    return reader_.Read(reads, from);
+  }
+
+  Status Scan(uint32_t pack, bool verify_payload, const ScanSink& sink) override {
+    if (writer_.IsOpen(pack)) {
+      // A fenced writer flushes no more; what its packs hold can be read.
+      const Status status = writer_.Sync();
+      if (!status.ok() && status.code() != Code::kReadOnly) return status;
+    }
+    ASSIGN_OR_RETURN(const std::shared_ptr<File> file, files_.Get(pack, /*direct=*/false));
+    return PackScanner(*file, pack, fingerprinter_, sink).Scan(verify_payload);
+  }
+
+  std::vector<uint32_t> Packs() const override {
+    std::vector<uint32_t> packs = earlier_.numbers;
+    const std::vector<uint32_t> made = writer_.Packs();
+    packs.insert(packs.end(), made.begin(), made.end());
+    return packs;
+  }
+
+  PackUsage Usage() const override {
+    return {earlier_.numbers.size() + writer_.Packs().size(), earlier_.bytes + writer_.Bytes()};
+  }
+
+  std::string uring_reason() const override { return uring_reason_; }
+
+ private:
+  const Fingerprinter& fingerprinter_;
+  const EarlierPacks earlier_;
+  const std::string uring_reason_;
+  PackFiles files_;
+  PackWriter writer_;
+  PackReader reader_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<PackStore>> OpenPackStore(Disk& disk, const std::string& path,
+                                                 const Fingerprinter& fingerprinter,
+                                                 const PackStoreOptions& options) {
+  if (options.pack_bytes_target == 0 || options.pack_bytes_target > kPackBytesTargetMax) {
+    return Status(Code::kInvalid, "impossible size of packs");
+  }
+  RETURN_IF_ERROR(disk.MakeDirectory(path));
+  ASSIGN_OR_RETURN(EarlierPacks earlier, FindPacks(disk, path));
+  std::unique_ptr<Ring> ring;
+  std::string uring_reason = "switched off";
+  if (options.io_uring) {
+    Result<std::unique_ptr<Ring>> opened = Ring::Open(kWritesInFlightMax);
+    uring_reason = std::string(opened.status().context());
+    if (opened.ok()) ring = std::move(opened).value();
+  }
+  return std::unique_ptr<PackStore>(
+      std::make_unique<DiskPackStore>(disk, path, fingerprinter, options, std::move(earlier),
+                                      std::move(ring), std::move(uring_reason)));
+}
+
+}  // namespace varve
