@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "store/base/bytes.h"
-#include "tests/support/seed.h"
+#include "tests/support/random.h"
 
 namespace varve::testing {
 

@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "store/base/result.h"
-#include "tests/support/seed.h"
+#include "tests/support/random.h"
 #include "tests/support/sim_content.h"
 
 namespace varve::testing {
