@@ -1,0 +1,120 @@
+"""A full disk: ENOSPC at write, never later; nothing acknowledged is lost; removal works.
+
+The store lies on a small ext4 image, mounted through a loop device in the test's own namespace.
+"""
+
+import errno
+import os
+import shutil
+import subprocess
+import unittest
+
+import harness
+from harness import MountTestCase, needs_root, write_file
+
+IMAGE_BYTES = 900 << 20
+FILE_BYTES = 8 << 20
+
+
+@needs_root
+@unittest.skipIf(harness.NATIVE, "a plain directory has no store")
+class FullDisk(MountTestCase):
+    uses_shared_mount = False
+    limit_s = 280
+
+    def setUp(self):
+        super().setUp()
+        self.mount = self.own_mount(start=False)
+        base = os.path.dirname(self.mount.store)
+        image, self.disk = base + "/disk.img", base + "/disk"
+        os.mkdir(self.disk)
+        with open(image, "wb") as file:
+            file.truncate(IMAGE_BYTES)
+        for command in (["mkfs.ext4", "-q", "-F", "-m", "0", image],
+                        ["mount", "-o", "loop", image, self.disk]):
+            if shutil.which(command[0]) is None:
+                self.skipTest(f"there is no {command[0]}")
+            result = subprocess.run(command, capture_output=True, text=True)
+            if result.returncode != 0:
+                self.skipTest(f"{command[0]}: {result.stderr.strip()}")
+        self.addCleanup(subprocess.run, ["umount", "-l", self.disk])
+        os.rmdir(self.mount.store)
+        os.mkdir(self.disk + "/store", 0o700)
+        os.symlink(self.disk + "/store", self.mount.store)
+        self.mount.start()
+
+    def path(self, name):
+        return os.path.join(self.mount.root, name)
+
+    def fill(self):
+        """Writes files until a write fails; returns what was acknowledged."""
+        good = {}
+        for i in range(1000):
+            name, data = f"f{i:03}", os.urandom(FILE_BYTES)
+            try:
+                fd = os.open(self.path(name), os.O_CREAT | os.O_WRONLY)
+            except OSError as error:
+                self.assertEqual(error.errno, errno.ENOSPC)
+                return good
+            done = 0
+            try:
+                while done < len(data):
+                    done += os.write(fd, data[done:done + (1 << 20)])
+            except OSError as error:
+                self.assertEqual(error.errno, errno.ENOSPC)
+            # Never at close or fsync.
+            os.close(fd)
+            good[name] = data[:done]
+            if done < len(data):
+                return good
+        self.fail("the disk never became full")
+
+    def check(self, good):
+        for name, data in good.items():
+            self.assertBytes(self.path(name), data)
+
+    def test_fill_remove_and_go_on(self):
+        good = self.fill()
+        self.assertGreater(len(good), 10)
+        self.check(good)
+        # Digestion of what was acknowledged works on a full disk.
+        self.mount.sync(timeout_s=100)
+        harness.drop_caches()
+        self.check(good)
+        names = sorted(good)
+        for name in names[::2]:
+            os.unlink(self.path(name))
+            del good[name]
+        os.rename(self.path(names[1]), self.path("renamed"))
+        good["renamed"] = good.pop(names[1])
+        self.check(good)
+        self.mount.kill_and_remount()
+        self.check(good)
+        self.mount.stop()
+        code, text = self.mount.fsck()
+        self.assertEqual(code, 0, text)
+        self.mount.start()
+        self.check(good)
+
+    def test_killed_while_full(self):
+        good = self.fill()
+        self.mount.kill_and_remount()
+        self.check(good)
+        for name in sorted(good):
+            os.unlink(self.path(name))
+        self.assertEqual(os.listdir(self.mount.root), [])
+
+    def test_statfs_falls_to_zero(self):
+        before = os.statvfs(self.mount.root)
+        write_file(self.path("a"), os.urandom(64 << 20))
+        self.mount.sync()
+        after = os.statvfs(self.mount.root)
+        self.assertLess(after.f_bavail * after.f_frsize,
+                        before.f_bavail * before.f_frsize - (40 << 20))
+        self.fill()
+        full = os.statvfs(self.mount.root)
+        self.assertLess(full.f_bavail * full.f_frsize, 32 << 20)
+
+
+if __name__ == "__main__":
+    harness.main(modes=("root", "no_passthrough"))
