@@ -78,7 +78,7 @@ void ChunkIntake::CompareAll() {
     used += read.location.raw_bytes;
   }
   // Each read carries its own status.
-  (void)packs_.Read(reads_);
+  (void)packs_.Read(reads_, ReadFrom::kPageCache);
   for (size_t i = 0; i < reads_.size(); ++i) {
     Candidate& candidate = candidates_[readers_[i]];
     candidate.equal = reads_[i].status.ok() && Same(candidate.bytes, reads_[i].out);
@@ -169,7 +169,7 @@ bool ChunkIntake::SameBytes(const ChunkId& id, const ChunkLocation& location, By
   if (location.raw_bytes != bytes.size()) return false;
   std::vector<uint8_t> copy(location.raw_bytes);
   ChunkRead read{id, location, copy, Status()};
-  *readable = packs_.Read({&read, 1}).ok();
+  *readable = packs_.Read({&read, 1}, ReadFrom::kPageCache).ok();
   return *readable && Same(bytes, copy);
 }
 
