@@ -56,6 +56,11 @@ uint64_t ChunkCache::bytes() {
   return bytes_;
 }
 
+bool ChunkCache::Contains(const ChunkId& id) {
+  MutexLock lock(mutex_);
+  return chunks_.contains(id);
+}
+
 ChunkPin ChunkCache::InsertLocked(const ChunkId& id, uint32_t size, bool ahead) {
   MakeRoomLocked(size);
   auto chunk = std::make_shared<CachedChunk>(id, buffers_->Acquire(size));

@@ -89,6 +89,8 @@ class ChunkCache {
   uint64_t bytes_max() const { return bytes_max_; }
   // Of what is in the cache now.
   uint64_t bytes();
+  // There, or being loaded.
+  bool Contains(const ChunkId& id);
 
  private:
   ChunkPin InsertLocked(const ChunkId& id, uint32_t size, bool ahead) REQUIRES(mutex_);

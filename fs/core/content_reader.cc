@@ -164,7 +164,13 @@ void StoredReader::StartAhead(ByteRange read) {
 }
 
 void StoredReader::LoadAhead(ByteRange range) noexcept {
-  if (machine_.cache.ahead_bytes() > machine_.cache.bytes_max() / 4 * 3) return;
+  {
+    // The stream may have been faster than the queue.
+    MutexLock lock(mutex_);
+    range = streams_.StillAhead(range);
+  }
+  const uint64_t room = machine_.cache.bytes_max() / 4 * 3;
+  if (machine_.cache.ahead_bytes() + (range.end - range.begin) > room) return;
   // An error is reported when somebody wants the bytes.
   Result<std::vector<Wanted>> wanted = WantedOf(range);
   if (!wanted.ok()) return;

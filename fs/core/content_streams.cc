@@ -49,4 +49,12 @@ ByteRange StreamDetector::OnRead(ByteRange read, uint64_t content_bytes,
   return range;
 }
 
+ByteRange StreamDetector::StillAhead(ByteRange range) const {
+  for (const Stream& stream : streams_) {
+    if (stream.begin <= range.begin && stream.ahead_end >= range.end)
+      range.begin = std::clamp(stream.head, range.begin, range.end);
+  }
+  return range;
+}
+
 }  // namespace varve

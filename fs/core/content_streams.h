@@ -29,6 +29,8 @@ class StreamDetector {
   // The range to load ahead now, empty when there is nothing to do. A range is
   // handed out once per stream.
   ByteRange OnRead(ByteRange read, uint64_t content_bytes, uint64_t window_bytes_max);
+  // What is left of a range that was handed out: not what was read meanwhile.
+  ByteRange StillAhead(ByteRange range) const;
 
  private:
   struct Stream {
