@@ -93,8 +93,7 @@ Status BatchLog::OpenSegments(Disk& disk, const std::string& path) {
     if (!file.ok()) return file.status();
     segment.file = std::move(file).value();
     ASSIGN_OR_RETURN(const struct stat attributes, segment.file->Stat());
-    segment.size_bytes =
-        static_cast<uint64_t>(attributes.st_size) / kLogBlockBytes * kLogBlockBytes;
+    segment.size_bytes = static_cast<uint64_t>(attributes.st_size);
     if (!options_.read_only && segment.size_bytes < 2 * kLogBlockBytes)
       RETURN_IF_ERROR(Grow(segment, std::min(kStepBytesMin, options_.segment_bytes_max)));
   }
@@ -105,6 +104,11 @@ Status BatchLog::BeginGeneration(const Replayed& replayed, uint32_t header_segme
   // A flush that failed in an earlier process may have left pages that are clean in the cache and
   // not on the disk. Writing them again makes the flush below mean what it says.
   for (const Replayed::Range& range : replayed.ranges) RETURN_IF_ERROR(Rewrite(range));
+  // The next record's two possible places may hold the torn remains of a lost one. Sectors of what
+  // is written over it could complete it after the next power cut, so its header goes now.
+  RETURN_IF_ERROR(EraseRecordHeader(segments_[active_], segments_[active_].end));
+  if (IsFree(segments_[1 - active_]))
+    RETURN_IF_ERROR(EraseRecordHeader(segments_[1 - active_], kLogBlockBytes));
   ++generation_;
   RETURN_IF_ERROR(
       segments_[header_segment].file->WriteAt(0, AsBytes(EncodeLogHeader(generation_))));
@@ -126,6 +130,11 @@ Status BatchLog::Rewrite(const Replayed::Range& range) {
     offset += size;
   }
   return {};
+}
+
+Status BatchLog::EraseRecordHeader(Segment& segment, uint64_t offset) {
+  if (offset + kRecordHeaderBytes > segment.size_bytes) return {};
+  return segment.file->WriteAt(offset, AsBytes(std::string(kRecordHeaderBytes, '\0')));
 }
 
 Status BatchLog::Grow(Segment& segment, uint64_t size_bytes) {
@@ -207,9 +216,9 @@ Status BatchLog::Write(Segment& segment) {
   const Status written = segment.file->WriteAt(segment.end, AsBytes(record_));
   if (written.code() != Code::kNoSpace) return written;
   // The caller is told that nothing happened, so recovery must not find the record.
-  record_.assign(kRecordHeaderBytes, '\0');
-  const Status retracted = segment.file->WriteAt(segment.end, AsBytes(record_));
-  return retracted.ok() ? written : Status(Code::kIo, "log: a failed append cannot be taken back");
+  return EraseRecordHeader(segment, segment.end).ok()
+             ? written
+             : Status(Code::kIo, "log: a failed append cannot be taken back");
 }
 
 LogMark BatchLog::Freeze() {

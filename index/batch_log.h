@@ -81,6 +81,7 @@ class BatchLog {
   // by a header in `header_segment`.
   Status BeginGeneration(const Replayed& replayed, uint32_t header_segment);
   Status Rewrite(const Replayed::Range& range);
+  static Status EraseRecordHeader(Segment& segment, uint64_t offset);
   Status Grow(Segment& segment, uint64_t size_bytes);
   bool IsFree(const Segment& segment) const;
   // Goes on at the start of the other segment. REQUIRES: it is free.

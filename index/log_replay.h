@@ -10,7 +10,9 @@
 // a power cut may leave holes. If record s+1 cannot be found when the log is opened
 // in generation g, nothing of an older generation is ever written again. So a later
 // s+1 is of generation g or newer, and so is all that follows it, while whatever
-// lay behind the hole is older and refused.
+// lay behind the hole is older and refused. What is left of s+1 itself loses its
+// header before generation g begins, so that a mixture of its sectors with those of
+// its successor cannot become whole.
 //
 // Threads:  one.
 // Errors:   a record that is torn, stale or missing ends the log; it is no error.
