@@ -62,13 +62,15 @@ std::string HumanDuration(int64_t duration_ns) {
 }
 
 Result<uint64_t> ParseSize(std::string_view text) {
-  const std::string number(text);
   const Status invalid(Code::kInvalid,
                        fmt::format("'{}' is no size; write it like 512M or 20G", Printable(text)));
-  if (text.empty() || text.find_first_not_of("0123456789.") == 0) return invalid;
+  const size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
+  const std::string number(text.substr(0, digits));
   char* end = nullptr;
   const double value = std::strtod(number.c_str(), &end);
-  std::string_view unit = end;
+  if (number.empty() || *end != '\0') return invalid;
+
+  std::string_view unit = text.substr(digits);
   constexpr std::string_view kPrefixes = "KMGTPE";
   double factor = 1;
   if (!unit.empty() && unit != "B") {
@@ -79,7 +81,7 @@ Result<uint64_t> ParseSize(std::string_view text) {
     }
     for (size_t i = 0; i <= power; ++i) factor *= 1024;
   }
-  if (!(value * factor < 9.2e18)) return invalid;
+  if (value * factor >= 9.2e18) return invalid;
   return static_cast<uint64_t>(value * factor);
 }
 

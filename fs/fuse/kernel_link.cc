@@ -36,7 +36,7 @@ void KernelLink::Start(fuse_session* session, bool passthrough,
   passthrough_ = passthrough;
   device_ = fuse_session_fd(session);
   running_ = true;
-  thread_ = std::thread([this] { Deliver(); });
+  thread_ = std::thread([this] { Run(); });
 }
 
 void KernelLink::Stop() {
@@ -58,7 +58,7 @@ int32_t KernelLink::RegisterBacking(int descriptor) {
   const int id = ioctl(device, kBackingOpen, &map);
   if (id > 0) return id;
   const int os_errno = errno;
-  if (IsLasting(os_errno) && passthrough_.exchange(false)) on_refusal_(os_errno);
+  if (IsLasting(os_errno) && passthrough_.exchange(false)) Refuse(os_errno);
   return 0;
 }
 
@@ -86,23 +86,42 @@ void KernelLink::Queue(Invalidation invalidation) {
   changed_.NotifyOne();
 }
 
-void KernelLink::Deliver() noexcept {
+void KernelLink::Refuse(int os_errno) {
+  {
+    MutexLock lock(mutex_);
+    refused_errno_ = os_errno;
+  }
+  changed_.NotifyOne();
+}
+
+void KernelLink::Run() noexcept {
   for (;;) {
     Invalidation next;
+    int refused_errno = 0;
     {
       MutexLock lock(mutex_);
-      while (running_ && queue_.empty()) changed_.Wait(mutex_);
+      while (running_ && queue_.empty() && refused_errno_ == 0) changed_.Wait(mutex_);
       if (!running_) return;
-      next = std::move(queue_.front());
-      queue_.pop_front();
-      if (next.name.empty()) queued_nodes_.erase(next.node);
+      refused_errno = std::exchange(refused_errno_, 0);
+      if (!queue_.empty()) {
+        next = std::move(queue_.front());
+        queue_.pop_front();
+        if (next.name.empty()) queued_nodes_.erase(next.node);
+      }
     }
-    // What the kernel does not know needs no invalidation: errors say just that.
-    if (next.name.empty()) {
-      fuse_lowlevel_notify_inval_inode(session_, next.node, 0, 0);
-    } else {
-      fuse_lowlevel_notify_inval_entry(session_, next.node, next.name.data(), next.name.size());
-    }
+    if (refused_errno != 0) on_refusal_(refused_errno);
+    if (next.node != 0) Deliver(next);
+  }
+}
+
+// What the kernel does not know needs no invalidation: errors say just that.
+void KernelLink::Deliver(const Invalidation& invalidation) {
+  const NodeId node = invalidation.node;
+  const std::string& name = invalidation.name;
+  if (name.empty()) {
+    fuse_lowlevel_notify_inval_inode(session_, node, 0, 0);
+  } else {
+    fuse_lowlevel_notify_inval_entry(session_, node, name.data(), name.size());
   }
 }
 

@@ -33,7 +33,8 @@ class KernelLink final : public KernelChannel {
   KernelLink& operator=(const KernelLink&) = delete;
 
   // `on_refusal` gets the errno of the first backing file that the kernel refuses
-  // because it never takes any; passthrough is off from then on.
+  // because it never takes any; passthrough is off from then on. It runs on the
+  // thread of the queue, so it may call the core.
   void Start(fuse_session* session, bool passthrough, std::function<void(int)> on_refusal);
   // Returns when nothing is being delivered any more. May be called twice.
   void Stop();
@@ -50,7 +51,9 @@ class KernelLink final : public KernelChannel {
   };
 
   void Queue(Invalidation invalidation);
-  void Deliver() noexcept;
+  void Refuse(int os_errno);
+  void Run() noexcept;
+  void Deliver(const Invalidation& invalidation);
 
   std::atomic<int> device_{-1};  // of the session, while started
   std::atomic<bool> passthrough_{false};
@@ -60,6 +63,7 @@ class KernelLink final : public KernelChannel {
   Mutex mutex_;
   CondVar changed_;
   bool running_ GUARDED_BY(mutex_) = false;
+  int refused_errno_ GUARDED_BY(mutex_) = 0;  // not told yet
   std::deque<Invalidation> queue_ GUARDED_BY(mutex_);
   std::unordered_set<NodeId> queued_nodes_ GUARDED_BY(mutex_);
   std::thread thread_;
