@@ -1,0 +1,138 @@
+#include "index/lmdb_env.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+#include <utility>
+
+#include "store/base/unique_fd.h"
+
+namespace varve {
+namespace {
+
+// Lookups and cursors at a time. LMDB keeps a table of that size.
+constexpr unsigned kReadersMax = 1022;
+
+Status SyncDirectoryAt(const std::string& path) {
+  const UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid() || ::fsync(directory.get()) != 0)
+    return Status::Errno(errno, "index: sync directory " + path);
+  return {};
+}
+
+Result<LmdbEnv> OpenOnce(const std::string& path, const LmdbOptions& options) {
+  MDB_env* created = nullptr;
+  const int outcome = ::mdb_env_create(&created);
+  if (outcome != 0) return LmdbFailure(outcome, "create the environment");
+  LmdbEnv env(created);
+  int code = ::mdb_env_set_mapsize(created, options.map_bytes);
+  if (code == 0) code = ::mdb_env_set_maxreaders(created, kReadersMax);
+  if (code == 0) {
+    code = ::mdb_env_set_assert(created, [](MDB_env*, const char* message) {
+      CheckFailed(message, "lmdb: the index is damaged", 0);
+    });
+  }
+  const unsigned flags = MDB_NOTLS | (options.read_only ? MDB_RDONLY : 0u);
+  if (code == 0) code = ::mdb_env_open(created, path.c_str(), flags, 0600);
+  if (code != 0) return LmdbFailure(code, "open " + path);
+  return env;
+}
+
+// Removes what a power cut left of an environment that was being created: two pages of metadata,
+// not both written. The first commit makes it larger.
+bool RemoveUnfinished(const std::string& path) {
+  const std::string data = path + "/data.mdb";
+  struct stat attributes {};
+  return ::stat(data.c_str(), &attributes) == 0 &&
+         attributes.st_size <= 2 * ::sysconf(_SC_PAGESIZE) && ::unlink(data.c_str()) == 0;
+}
+
+// Where this process has mapped the start of a file. LMDB does not tell.
+Result<char*> MappingOf(const struct stat& file) {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long begin = 0, offset = 0, inode = 0;
+    if (std::sscanf(line.c_str(), "%lx-%*x %*s %lx %*s %lu", &begin, &offset, &inode) == 3 &&
+        offset == 0 && inode == file.st_ino)
+      return reinterpret_cast<char*>(begin);
+  }
+  return Status(Code::kUnsupported, "index: its mapping is not to be found");
+}
+
+// The pages that LMDB counts on, but that lie behind the end of its file, must read as zeros: as
+// they are they end the process. There are harmless ones, which were freed before they were
+// written, and those of a file that was cut short.
+Status CoverMissingPages(MDB_env* env, bool read_only) {
+  MDB_envinfo info;
+  MDB_stat statistics;
+  int descriptor = -1;
+  struct stat attributes {};
+  ::mdb_env_info(env, &info);
+  ::mdb_env_stat(env, &statistics);
+  ::mdb_env_get_fd(env, &descriptor);
+  if (::fstat(descriptor, &attributes) != 0) return Status::Errno(errno, "index: data.mdb");
+  const uint64_t page_bytes = statistics.ms_psize;
+  const uint64_t counted = (info.me_last_pgno + 1) * page_bytes;
+  const auto present = static_cast<uint64_t>(attributes.st_size);
+  if (present >= counted) return {};
+  if (counted > info.me_mapsize) return Status(Code::kCorrupt, "index: its count of pages");
+  if (!read_only) {
+    if (::ftruncate(descriptor, static_cast<off_t>(counted)) == 0) return {};
+    return Status::Errno(errno, "index: extend data.mdb");
+  }
+  const uint64_t begin = (present + page_bytes - 1) / page_bytes * page_bytes;
+  if (begin >= counted) return {};
+  ASSIGN_OR_RETURN(char* const mapping, MappingOf(attributes));
+  const void* mapped = ::mmap(mapping + begin, counted - begin, PROT_READ,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+  return mapped == mapping + begin ? Status() : Status::Errno(errno, "index: cover missing pages");
+}
+
+}  // namespace
+
+Status LmdbFailure(int code, std::string context) {
+  context = "index: " + context;
+  if (code > 0) return Status::Errno(code, std::move(context));
+  context += std::string(": ") + ::mdb_strerror(code);
+  switch (code) {
+    case MDB_NOTFOUND:
+      return Status(Code::kNotFound, std::move(context));
+    case MDB_MAP_FULL:
+      return Status(Code::kNoSpace, std::move(context));
+    case MDB_PAGE_NOTFOUND:
+    case MDB_CORRUPTED:
+    case MDB_INVALID:
+    case MDB_INCOMPATIBLE:
+      return Status(Code::kCorrupt, std::move(context));
+    case MDB_VERSION_MISMATCH:
+      return Status(Code::kUnsupported, std::move(context));
+    case MDB_READERS_FULL:
+      return Status(Code::kBusy, std::move(context));
+    case MDB_BAD_VALSIZE:
+      return Status(Code::kInvalid, std::move(context));
+    default:
+      return Status(Code::kIo, std::move(context));
+  }
+}
+
+Result<LmdbEnv> OpenLmdbEnv(const std::string& path, const LmdbOptions& options) {
+  if (!options.read_only && ::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+    return Status::Errno(errno, "index: make directory " + path);
+  Result<LmdbEnv> env = OpenOnce(path, options);
+  if (env.status().code() == Code::kCorrupt && !options.read_only && RemoveUnfinished(path))
+    env = OpenOnce(path, options);
+  if (!env.ok()) return env.status();
+  RETURN_IF_ERROR(CoverMissingPages(env->get(), options.read_only));
+  if (options.read_only) return env;
+  const int synced = ::mdb_env_sync(env->get(), 1);
+  if (synced != 0) return LmdbFailure(synced, "sync");
+  RETURN_IF_ERROR(SyncDirectoryAt(path));
+  RETURN_IF_ERROR(SyncDirectoryAt(path + "/.."));
+  return env;
+}
+
+}  // namespace varve

@@ -1,0 +1,211 @@
+// What LMDB adds to the contract of a KeyValueStore: files, limits and damage.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "index/lmdb_store.h"
+#include "tests/support/seed.h"
+#include "tests/support/temp_dir.h"
+
+namespace varve {
+namespace {
+
+using testing::Random;
+using testing::TempDir;
+using testing::TestSeed;
+
+namespace fs = std::filesystem;
+
+std::unique_ptr<KeyValueStore> OpenOrDie(const std::string& path, LmdbOptions options = {}) {
+  Result<std::unique_ptr<KeyValueStore>> opened = OpenLmdbStore(path, options);
+  EXPECT_TRUE(opened.ok()) << opened.status().ToString();
+  return opened.ok() ? std::move(opened).value() : nullptr;
+}
+
+std::vector<Batch::Change> Numbered(int begin, int end, size_t value_bytes) {
+  std::vector<Batch::Change> changes;
+  for (int i = begin; i < end; ++i)
+    changes.push_back({"k" + std::to_string(1000000 + i), std::string(value_bytes, 'v')});
+  return changes;
+}
+
+int CountRows(KeyValueStore& store, Status* outcome = nullptr) {
+  int rows = 0;
+  const Status scanned = store.Scan("", "", [&](auto, auto) {
+    ++rows;
+    return true;
+  });
+  if (outcome != nullptr) {
+    *outcome = scanned;
+  } else {
+    EXPECT_TRUE(scanned.ok()) << scanned.ToString();
+  }
+  return rows;
+}
+
+TEST(LmdbTest, MakesItsDirectoryAndKeepsItsRows) {
+  const TempDir directory;
+  const std::string path = directory / "index";
+  OpenOrDie(path)->Write({{"a", "1"}}).ok();
+  struct stat attributes {};
+  ASSERT_EQ(::stat(path.c_str(), &attributes), 0);
+  EXPECT_EQ(attributes.st_mode & 0777, 0700u);
+  const auto store = OpenOrDie(path);
+  EXPECT_EQ(*store->Get("a"), "1");
+}
+
+TEST(LmdbTest, OpeningWhatIsNotThereReadOnlyFails) {
+  const TempDir directory;
+  const auto opened = OpenLmdb(directory / "index", true);
+  EXPECT_EQ(opened.status().code(), Code::kNotFound) << opened.status().ToString();
+  EXPECT_FALSE(fs::exists(directory / "index"));
+}
+
+TEST(LmdbTest, AReadOnlyOneRefusesToWrite) {
+  const TempDir directory;
+  ASSERT_TRUE(OpenOrDie(directory / "index")->Write({{"a", "1"}}).ok());
+  LmdbOptions options;
+  options.read_only = true;
+  const auto store = OpenOrDie(directory / "index", options);
+  EXPECT_EQ(*store->Get("a"), "1");
+  EXPECT_FALSE(store->Write({{"b", "1"}}).ok());
+  EXPECT_EQ(CountRows(*store), 1);
+}
+
+TEST(LmdbTest, TwoStoresLiveInOneProcess) {
+  const TempDir directory;
+  const auto first = OpenOrDie(directory / "first");
+  const auto second = OpenOrDie(directory / "second");
+  ASSERT_TRUE(first->Write({{"a", "1"}}).ok());
+  ASSERT_TRUE(second->Write({{"a", "2"}}).ok());
+  EXPECT_EQ(*first->Get("a"), "1");
+  EXPECT_EQ(*second->Get("a"), "2");
+}
+
+TEST(LmdbTest, AFullMapIsNoSpaceAndChangesNothing) {
+  const TempDir directory;
+  LmdbOptions options;
+  options.map_bytes = 1 << 20;
+  const auto store = OpenOrDie(directory / "index", options);
+  ASSERT_TRUE(store->Write(Numbered(0, 100, 1000)).ok());
+  EXPECT_EQ(store->Write(Numbered(100, 2000, 1000)).code(), Code::kNoSpace);
+  EXPECT_EQ(CountRows(*store), 100);
+  // It goes on afterwards; what is deleted makes room.
+  std::vector<Batch::Change> deletes = Numbered(0, 90, 0);
+  for (Batch::Change& change : deletes) change.value.reset();
+  ASSERT_TRUE(store->Write(deletes).ok());
+  ASSERT_TRUE(store->Write(Numbered(200, 250, 1000)).ok());
+  EXPECT_EQ(CountRows(*store), 60);
+}
+
+// A cursor that is gone, or a lookup, must not keep old pages from being used again.
+TEST(LmdbTest, ParkedReadersPinNoPages) {
+  const TempDir directory;
+  const auto store = OpenOrDie(directory / "index");
+  ASSERT_TRUE(store->Write(Numbered(0, 2000, 200)).ok());
+  const auto churn = [&] {
+    for (int i = 0; i < 60; ++i) {
+      ASSERT_TRUE(store->Get("k1000000").ok());
+      ASSERT_EQ(CountRows(*store), 2000);
+      ASSERT_TRUE(store->Write(Numbered(0, 2000, 200)).ok());
+    }
+  };
+  churn();
+  const uint64_t settled = store->Bytes();
+  churn();
+  EXPECT_EQ(store->Bytes(), settled);
+  // The proof that this measures something: an open cursor does pin them.
+  const auto cursor = store->OpenCursor("");
+  churn();
+  EXPECT_GT(store->Bytes(), 4 * settled);
+}
+
+TEST(LmdbTest, ManyReadersAtOnce) {
+  const TempDir directory;
+  const auto store = OpenOrDie(directory / "index");
+  ASSERT_TRUE(store->Write({{"a", "1"}}).ok());
+  std::vector<std::unique_ptr<KeyValueStore::Cursor>> cursors;
+  Status last;
+  for (int i = 0; i < 2000 && last.ok(); ++i) {
+    auto cursor = store->OpenCursor("");
+    last = cursor.status();
+    if (cursor.ok()) cursors.push_back(std::move(cursor).value());
+  }
+  EXPECT_GE(cursors.size(), 1000u);
+  EXPECT_EQ(last.code(), Code::kBusy);
+  cursors.clear();
+  EXPECT_EQ(*store->Get("a"), "1");
+}
+
+TEST(LmdbTest, ACreationThatWasCutOffIsRepeated) {
+  for (const size_t bytes : {size_t{0}, size_t{1}, size_t{4096}, size_t{8192}}) {
+    const TempDir directory;
+    ASSERT_TRUE(fs::create_directory(directory / "index"));
+    std::ofstream(directory / "index/data.mdb") << std::string(bytes, '\0');
+    const auto store = OpenOrDie(directory / "index");
+    ASSERT_TRUE(store) << bytes;
+    EXPECT_TRUE(store->Write({{"a", "1"}}).ok());
+  }
+}
+
+TEST(LmdbTest, WhatIsNoLmdbIsCorrupt) {
+  const TempDir directory;
+  ASSERT_TRUE(fs::create_directory(directory / "index"));
+  std::ofstream(directory / "index/data.mdb") << std::string(100000, 'x');
+  EXPECT_EQ(OpenLmdb(directory / "index").status().code(), Code::kCorrupt);
+  EXPECT_EQ(fs::file_size(directory / "index/data.mdb"), 100000u) << "it is left as it was";
+}
+
+TEST(LmdbTest, ADecayedValueIsCorruptAndNotAWrongAnswer) {
+  const TempDir directory;
+  const std::string value = "a value that is easy to find in the file";
+  ASSERT_TRUE(OpenOrDie(directory / "index")->Write({{"key", value}}).ok());
+  const std::string data = directory / "index/data.mdb";
+  std::string bytes(fs::file_size(data), '\0');
+  std::ifstream(data).read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  size_t found = 0;
+  for (size_t at = bytes.find(value); at != std::string::npos; at = bytes.find(value, at + 1)) {
+    bytes[at + 7] ^= 1;
+    ++found;
+  }
+  ASSERT_GT(found, 0u);
+  std::ofstream(data).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  const auto store = OpenOrDie(directory / "index");
+  EXPECT_EQ(store->Get("key").status().code(), Code::kCorrupt);
+  Status scanned;
+  CountRows(*store, &scanned);
+  EXPECT_EQ(scanned.code(), Code::kCorrupt);
+}
+
+// The pages that a shorter file lacks read as zeros instead of ending the process.
+TEST(LmdbTest, ATruncatedFileIsReported) {
+  const TempDir directory;
+  const std::string data = directory / "index/data.mdb";
+  ASSERT_TRUE(OpenOrDie(directory / "index")->Write(Numbered(0, 5000, 200)).ok());
+  const uint64_t size = fs::file_size(data);
+  for (const bool read_only : {true, false}) {
+    fs::resize_file(data, size / 2);
+    LmdbOptions options;
+    options.read_only = read_only;
+    Status scanned;
+    const auto store = OpenLmdbStore(directory / "index", options);
+    if (store.ok()) {
+      CountRows(**store, &scanned);
+    } else {
+      scanned = store.status();
+    }
+    EXPECT_EQ(scanned.code(), Code::kCorrupt) << scanned.ToString();
+  }
+}
+
+}  // namespace
+}  // namespace varve
