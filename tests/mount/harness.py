@@ -25,159 +25,26 @@ Exit status: 0 passed, 1 failed, 77 nothing could run here; the reason is printe
 
 import faulthandler
 import glob
-import json
 import os
 import pwd
 import random
 import shutil
 import signal
-import stat
-import subprocess
 import sys
 import tempfile
 import threading
-import time
 import unittest
 
+from mounts import Mount, drop_caches, enter_namespace, kill_daemons, runs, wait_until
 from processes import drop_privileges
-from syscalls import MS_BIND, MS_PRIVATE, MS_REC, bind_mount, unshare_mounts
 
 MODES = ("root", "no_passthrough", "user")
 BACKEND = os.environ.get("VARVE_TEST_BACKEND", "varve")
 NATIVE = BACKEND == "native"
 SOURCE_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PROGRAM = os.path.abspath(os.environ.get("VARVE") or SOURCE_DIR + "/build/release/varve")
+PROGRAM = os.path.realpath(os.environ.get("VARVE") or SOURCE_DIR + "/build/release/varve")
 TEST_LIMIT_S = 120
 EXIT_SKIPPED = 77
-
-
-def wait_until(condition, timeout_s, what):
-    """Polls `condition` until it is true; fails with `what` after `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"after {timeout_s} s still waiting for {what}")
-        time.sleep(0.02)
-
-
-def is_our_daemon(pid):
-    try:
-        return os.path.realpath(f"/proc/{pid}/exe").removesuffix(" (deleted)") == _STATE.program
-    except OSError:
-        return False
-
-
-def lock_pid(store):
-    """The pid in STORE/lock if that process is a daemon of the program under test, else None."""
-    try:
-        with open(os.path.join(store, "lock"), encoding="utf-8") as file:
-            pid = int(file.readline().split()[0])
-    except (OSError, IndexError, ValueError):
-        return None
-    return pid if is_our_daemon(pid) else None
-
-
-def drop_caches():
-    """Drops clean pages, dentries and inodes; False without the privilege."""
-    os.sync()
-    try:
-        with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as file:
-            file.write("3")
-        return True
-    except OSError:
-        return False
-
-
-class Mount:
-    """One store and its mount point; with the native backend a plain directory."""
-
-    def __init__(self, base, name, options=()):
-        self.store = os.path.join(base, name, "store")
-        self.root = os.path.join(base, name, "mnt")
-        self.options = list(options)
-        os.makedirs(self.root, exist_ok=True)
-        os.makedirs(self.store, mode=0o700, exist_ok=True)
-
-    def command(self, *args, timeout_s=60, check=True):
-        """Runs `varve ARGS`; output goes through a file, so a daemon cannot hold a pipe open."""
-        with tempfile.TemporaryFile("w+", errors="replace") as output:
-            code = subprocess.run([_STATE.program, *args], stdin=subprocess.DEVNULL, stdout=output,
-                                  stderr=output, timeout=timeout_s).returncode
-            output.seek(0)
-            text = output.read()
-        if check and code != 0:
-            raise AssertionError(f"varve {' '.join(args)}: exit status {code}: {text.strip()}")
-        return code, text
-
-    def start(self, *extra, timeout_s=60):
-        if NATIVE:
-            return self
-        options = ",".join([*self.options, *extra, *_STATE.extra_options])
-        args = ["-o", options] if options else []
-        self.command("mount", *args, self.store, self.root, timeout_s=timeout_s)
-        if not os.path.ismount(self.root):
-            raise AssertionError("varve mount returned 0 but nothing is mounted")
-        return self
-
-    @property
-    def pid(self):
-        return lock_pid(self.store)
-
-    def alive(self):
-        return NATIVE or (self.pid is not None and os.path.ismount(self.root))
-
-    def stop(self, timeout_s=60):
-        if not NATIVE:
-            self.command("umount", "--timeout", str(timeout_s), self.root, timeout_s=timeout_s + 10)
-            wait_until(lambda: self.pid is None, 10, "the end of the daemon")
-
-    def kill(self):
-        """SIGKILLs the daemon; the dead mount stays."""
-        pid = self.pid
-        assert pid is not None, "no daemon to kill"
-        os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not is_our_daemon(pid), 20, "the death of the daemon")
-
-    def detach(self):
-        """Takes the mount away, dead or alive, without asking the daemon."""
-        if NATIVE:
-            return
-        tool = ["umount", "-l"] if os.geteuid() == 0 else ["fusermount3", "-u", "-z", "-q"]
-        subprocess.run([*tool, self.root], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL, check=False)
-
-    def remount(self, *extra):
-        """A clean umount and a new mount."""
-        self.stop()
-        return self.start(*extra)
-
-    def kill_and_remount(self, *extra):
-        self.kill()
-        self.detach()
-        return self.start(*extra)
-
-    def sync(self, path=None, timeout_s=60):
-        """Returns when `path` (default: everything) is captured and stored."""
-        if NATIVE:
-            os.sync()
-        else:
-            self.command("sync", "--timeout", str(timeout_s), path or self.root,
-                         timeout_s=timeout_s + 10)
-
-    def status(self):
-        with open(os.path.join(self.root, ".varve", "status"), encoding="utf-8") as file:
-            return json.load(file)
-
-    def fsck(self):
-        """Checks the store, which must not be mounted; returns (exit status, output)."""
-        return self.command("fsck", self.store, timeout_s=300, check=False)
-
-    def destroy(self):
-        """Ends the daemon whatever state it is in."""
-        pid = self.pid
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
-        self.detach()
 
 
 class _State:
@@ -217,6 +84,10 @@ def scaled(count):
     return max(1, int(count * _STATE.scale))
 
 
+def is_our_daemon(pid):
+    return runs(pid, _STATE.program)
+
+
 def default_options(allow_other=True):
     options = []
     if _STATE.mode != "user" and allow_other:
@@ -228,7 +99,9 @@ def default_options(allow_other=True):
 
 def new_mount(name, options=None):
     """A fresh store, not mounted yet. `name` must be unique in the test file."""
-    return Mount(_STATE.base, name, default_options() if options is None else options)
+    options = default_options() if options is None else options
+    return Mount(_STATE.base, name, None if NATIVE else _STATE.program,
+                 [*options, *_STATE.extra_options])
 
 
 def shared_mount():
@@ -278,7 +151,7 @@ class _Watchdog:
     def fire(self, limit_s, name):
         print(f"harness: {name} hangs for {limit_s} s; killing its daemons", file=sys.stderr)
         faulthandler.dump_traceback()
-        kill_daemons(_STATE.base)
+        kill_daemons(_STATE.base, _STATE.program)
         self.timer = threading.Timer(20, os._exit, (3,))
         self.timer.daemon = True
         self.timer.start()
@@ -382,34 +255,9 @@ def _close_quietly(fd):
         pass
 
 
-def kill_daemons(base):
-    for lock in glob.glob(glob.escape(base) + "/*/store/lock"):
-        pid = lock_pid(os.path.dirname(lock))
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
-            try:
-                wait_until(lambda p=pid: not is_our_daemon(p), 20, f"the end of daemon {pid}")
-            except TimeoutError as error:
-                print(f"harness: {error}", file=sys.stderr)
-
-
-def _prepare_namespace(base):
-    """Mount namespace, and a /dev/fuse that everybody may open if an ordinary user is to mount."""
-    unshare_mounts()
-    bind_mount(None, "/", MS_REC | MS_PRIVATE)
-    if _STATE.mode == "user" and stat.S_IMODE(os.stat("/dev/fuse").st_mode) & 0o006 != 0o006:
-        node = os.path.join(base, "fuse-device")
-        os.mknod(node, stat.S_IFCHR | 0o666, os.stat("/dev/fuse").st_rdev)
-        os.chmod(node, 0o666)
-        bind_mount(node, "/dev/fuse", MS_BIND)
-
-
-def _reachable_program(base):
-    """The program, copied if its folder is closed to ordinary users."""
-    copy = os.path.join(base, "varve")
-    shutil.copy2(PROGRAM, copy)
-    os.chmod(copy, 0o755)
-    return copy
+def _program_copy(base):
+    """Where an ordinary user finds the program, whose own folder may be closed to users."""
+    return os.path.join(base, "varve")
 
 
 def _mode_unavailable(name):
@@ -434,11 +282,12 @@ def _child(name, base, unittest_args, setup):
     _STATE.mode, _STATE.base = name, base
     if os.geteuid() == 0:
         if not NATIVE:
-            _prepare_namespace(base)
+            enter_namespace(base, for_users=name == "user")
         if name == "user":
             user = pwd.getpwnam("nobody")
             if not NATIVE:
-                _STATE.program = os.path.realpath(_reachable_program(base))
+                _STATE.program = os.path.realpath(shutil.copy2(PROGRAM, _program_copy(base)))
+                os.chmod(_STATE.program, 0o755)
             os.chown(base, user.pw_uid, user.pw_gid)
             drop_privileges(user.pw_uid, user.pw_gid)
             os.environ.update(HOME=base, USER="nobody", LOGNAME="nobody")
@@ -466,7 +315,7 @@ def _sweep_stale(parent):
     for base in glob.glob(os.path.join(glob.escape(parent), "varve-test-*-*")):
         pid = os.path.basename(base).split("-")[2]
         if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
-            kill_daemons(base)
+            kill_daemons(base, PROGRAM)
             shutil.rmtree(base, ignore_errors=True)
 
 
@@ -501,10 +350,8 @@ def _run_mode(name, unittest_args, setup):
         os.waitpid(pid, 0)
         raise
     finally:
-        if name == "user" and os.geteuid() == 0 and not NATIVE:
-            _STATE.program = os.path.realpath(os.path.join(base, "varve"))
-        kill_daemons(base)
-        _STATE.program = PROGRAM
+        copied = name == "user" and os.geteuid() == 0
+        kill_daemons(base, os.path.realpath(_program_copy(base)) if copied else PROGRAM)
         shutil.rmtree(base, ignore_errors=True)
     return os.waitstatus_to_exitcode(wait_status)
 

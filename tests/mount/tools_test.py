@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+import unittest
 
 import numpy
 
@@ -19,7 +20,6 @@ HEADERS = "/usr/include/linux"
 
 
 def needs_tool(name):
-    import unittest
     return unittest.skipIf(shutil.which(name) is None, f"{name} is not installed")
 
 
@@ -71,7 +71,10 @@ class Copies(ToolTestCase):
                 path = os.path.join(root, name)
                 twin = os.path.join(other, os.path.relpath(path, one))
                 a, b = os.lstat(path), os.lstat(twin)
-                self.assertEqual((path, a.st_mode, a.st_mtime_ns), (path, b.st_mode, b.st_mtime_ns))
+                self.assertEqual((path, a.st_mode), (path, b.st_mode))
+                # rsync leaves a symlink's time alone when its seconds are right.
+                if not os.path.islink(path):
+                    self.assertEqual((path, a.st_mtime_ns), (path, b.st_mtime_ns))
 
     def test_cp_there_and_back(self):
         self.run_tool("cp", "-a", HEADERS, self.path("copy"))
@@ -311,7 +314,10 @@ class Arrays(ToolTestCase):
         state = {f"w{i}": torch.randn(300, 300) for i in range(10)}
         for _ in range(3):
             torch.save(state, self.path("m.pt"))
-        loaded = torch.load(self.path("m.pt"), mmap=True)
+        try:
+            loaded = torch.load(self.path("m.pt"), mmap=True)
+        except TypeError:  # before torch 2.1
+            loaded = torch.load(self.path("m.pt"))
         self.assertTrue(all(torch.equal(loaded[name], state[name]) for name in state))
 
 
