@@ -25,7 +25,7 @@ inline constexpr size_t kFullPacksMax = 4;
 // Each of at most kReadLanes concurrent batches of reads has kReadsInFlight
 // buffers. Neighbouring chunks are read together up to one buffer.
 inline constexpr size_t kReadLanes = 4;
-inline constexpr size_t kReadsInFlight = 4;
+inline constexpr size_t kReadsInFlight = 8;
 inline constexpr size_t kReadBytes = 2u << 20;
 // Reading a gap of this size is cheaper than a second read.
 inline constexpr uint64_t kReadGapBytes = 64u << 10;

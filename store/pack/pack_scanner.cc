@@ -128,28 +128,20 @@ Status PackScanner::ScanRecords(uint64_t end, bool sealed, bool verify_payload) 
 }
 
 Result<uint64_t> PackScanner::SkipGap(uint64_t offset, uint64_t end, bool sealed) {
-  bool zero = true;
-  uint64_t next = offset;
-  for (bool found = false; !found; next += found ? 0 : kRecordAlignment) {
-    if (next + kHeaderBytes > end) {
-      next = end;
-      break;
-    }
-    ASSIGN_OR_RETURN(const ByteView bytes, View(next, kHeaderBytes));
-    if (bytes.size() < kHeaderBytes) {
-      next = end;
-      break;
-    }
-    if (ByteReader(bytes).U32() == kRecordMagic) {
-      ASSIGN_OR_RETURN(const std::optional<RecordHeader> header, HeaderAt(next));
-      found = header.has_value();
-    }
-    zero = zero && (found || AllZero(bytes));
-  }
   // A flush pads with zeros up to a whole block; anything else was a record once.
-  const bool padding = zero && next == AlignUp(offset, kBlockBytes);
-  if (!padding && (sealed || next < end)) Damage(offset, "no intact record");
-  return next;
+  const uint64_t block = std::min(AlignUp(offset, kBlockBytes), end);
+  ASSIGN_OR_RETURN(const ByteView padding, View(offset, static_cast<size_t>(block - offset)));
+  const uint64_t gap = AllZero(padding) ? block : offset;
+  for (uint64_t next = gap; next + kHeaderBytes <= end; next += kRecordAlignment) {
+    ASSIGN_OR_RETURN(const ByteView bytes, View(next, kHeaderBytes));
+    if (ByteReader(bytes).U32() != kRecordMagic) continue;
+    ASSIGN_OR_RETURN(const std::optional<RecordHeader> header, HeaderAt(next));
+    if (!header) continue;
+    if (next != gap) Damage(gap, "no intact record");
+    return next;
+  }
+  if (sealed && gap < end) Damage(gap, "no intact record");
+  return end;
 }
 
 Status PackScanner::ScanRecord(const RecordHeader& header, bool verify_payload) {

@@ -19,6 +19,11 @@ struct EarlierPacks {
   uint64_t bytes = 0;
 };
 
+std::string ParentOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : path.substr(0, slash);
+}
+
 // A session that was killed left its last packs longer on disk than their content.
 void TrimAllocation(Disk& disk, const std::string& name, const struct stat& attributes) {
   constexpr int64_t kSectorBytes = 512;
@@ -122,6 +127,7 @@ Result<std::unique_ptr<PackStore>> OpenPackStore(Disk& disk, const std::string& 
     return Status(Code::kInvalid, "impossible size of packs");
   }
   RETURN_IF_ERROR(disk.MakeDirectory(path));
+  RETURN_IF_ERROR(disk.SyncDirectory(ParentOf(path)));
   ASSIGN_OR_RETURN(EarlierPacks earlier, FindPacks(disk, path));
   std::unique_ptr<Ring> ring;
   std::string uring_reason = "switched off";

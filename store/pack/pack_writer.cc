@@ -116,23 +116,22 @@ void PackWriter::CloseCurrent() {
   current_ = nullptr;
 }
 
-void PackWriter::MakeBuffers() {
+void PackWriter::MakeBuffers(bool registered) {
   if (std::exchange(buffers_made_, true)) return;
   std::vector<MutableBytes> memory;
   MutexLock lock(mutex_);
   for (size_t i = 0; i < kWriteBuffers; ++i) {
     auto buffer = std::make_unique<Buffer>();
     buffer->memory = AlignedBuffer(kWriteBufferBytes);
-    buffer->registered = static_cast<int>(i);
+    if (registered) buffer->registered = static_cast<int>(i);
     memory.push_back(buffer->memory.bytes());
     free_.push_back(std::move(buffer));
   }
-  queue_.RegisterBuffers(memory);
+  if (registered) queue_.RegisterBuffers(memory);
 }
 
 Status PackWriter::OpenPack() {
   CHECK(next_pack_ != 0);
-  MakeBuffers();
   const std::string name = path_ + "/" + PackFileName(next_pack_);
   auto file = disk_.Open(name, OpenMode::kCreateNew, {.direct = true});
   if (!file.ok()) {
@@ -141,6 +140,7 @@ Status PackWriter::OpenPack() {
   auto pack = std::make_shared<Pack>();
   pack->number = next_pack_++;
   pack->file = std::move(file).value();
+  MakeBuffers(/*registered=*/pack->file->descriptor() >= 0);
   {
     MutexLock lock(mutex_);
     open_.emplace(pack->number, pack);

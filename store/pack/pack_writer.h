@@ -103,7 +103,7 @@ class PackWriter {
   // Makes the current pack ready to take `record_bytes` more.
   Status MakeRoom(uint64_t record_bytes) REQUIRES(append_mutex_) EXCLUDES(mutex_);
   Status OpenPack() REQUIRES(append_mutex_) EXCLUDES(mutex_);
-  void MakeBuffers() REQUIRES(append_mutex_) EXCLUDES(mutex_);
+  void MakeBuffers(bool registered) REQUIRES(append_mutex_) EXCLUDES(mutex_);
   void AppendToBuffer(const std::shared_ptr<Pack>& pack, ByteView header, ByteView payload)
       REQUIRES(append_mutex_) EXCLUDES(mutex_);
   Status Allocate(uint64_t end) REQUIRES(append_mutex_) EXCLUDES(mutex_);

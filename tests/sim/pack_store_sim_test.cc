@@ -1,0 +1,325 @@
+// The pack store on a simulated disk: what Sync() promised survives any crash at
+// any call, and every failing call leaves a store that is as good as its errors say.
+//
+// The model is the list of all chunks and journals, and how many of them a Sync()
+// covered. A store that was fenced is reopened; one that had no space goes on.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "store/pack/pack_store.h"
+#include "tests/support/seed.h"
+#include "tests/support/sim_disk.h"
+
+namespace varve {
+namespace {
+
+using testing::Random;
+using testing::SimDisk;
+using testing::TestRounds;
+using testing::TestSeed;
+
+struct Kept {
+  ChunkId id;
+  ChunkLocation location;
+  std::string bytes;
+};
+
+class PackWorld {
+ public:
+  explicit PackWorld(uint64_t seed) : random_(seed) {
+    options_.pack_bytes_target = static_cast<uint32_t>(random_.Between(20'000, 400'000));
+  }
+
+  SimDisk& disk() { return disk_; }
+  Random& random() { return random_; }
+  bool is_open() const { return store_ != nullptr; }
+  size_t chunks() const { return chunks_.size(); }
+  void ExpectFaults() { faults_expected_ = true; }
+
+  void Open() {
+    auto opened = OpenPackStore(disk_, "packs", fingerprinter_, options_);
+    if (!opened.ok()) {
+      ASSERT_TRUE(MayFail()) << opened.status().ToString();
+      return;
+    }
+    store_ = std::move(opened).value();
+  }
+
+  Status Append() {
+    const uint64_t most = random_.Chance(1, 10) ? 150'000 : 6'000;
+    std::string bytes = random_.Chance(1, 2) ? random_.Bytes(1 + random_.Below(most))
+                                             : std::string(1 + random_.Below(most), 'c');
+    bytes += std::to_string(made_++);
+    const ChunkId id = fingerprinter_.Name(AsBytes(bytes));
+    const auto location = store_->Append(id, encoder_.Encode(AsBytes(bytes)));
+    if (!location.ok()) return location.status();
+    chunks_.push_back({id, *location, std::move(bytes)});
+    return {};
+  }
+
+  Status AppendJournal() {
+    const std::string record = random_.Bytes(random_.Below(20'000));
+    RETURN_IF_ERROR(store_->AppendJournal(++sequence_, AsBytes(record)));
+    journals_[sequence_] = record;
+    return {};
+  }
+
+  Status Sync() {
+    RETURN_IF_ERROR(store_->Sync());
+    durable_chunks_ = chunks_.size();
+    durable_sequence_ = journals_.empty() ? 0 : journals_.rbegin()->first;
+    return {};
+  }
+
+  // All chunks are readable, in random batches.
+  void CheckReads() {
+    std::vector<const Kept*> wanted;
+    for (const Kept& chunk : chunks_) {
+      if (random_.Chance(1, 3)) wanted.push_back(&chunk);
+    }
+    std::vector<std::string> out;
+    std::vector<ChunkRead> reads;
+    for (const Kept* chunk : wanted) out.emplace_back(chunk->bytes.size(), '\0');
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      reads.push_back({wanted[i]->id,
+                       wanted[i]->location,
+                       {reinterpret_cast<uint8_t*>(out[i].data()), out[i].size()},
+                       {}});
+    }
+    const ReadFrom from = random_.Chance(1, 2) ? ReadFrom::kDisk : ReadFrom::kPageCache;
+    const Status status = store_->Read(reads, from);
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      if (reads[i].status.ok()) {
+        ASSERT_EQ(out[i], wanted[i]->bytes);
+      } else {
+        ASSERT_NE(reads[i].status.code(), Code::kCorrupt) << reads[i].status.ToString();
+        ASSERT_TRUE(MayFail()) << reads[i].status.ToString();
+      }
+    }
+    ASSERT_TRUE(status.ok() || MayFail()) << status.ToString();
+  }
+
+  // Every chunk and journal of the model is found, and nothing is called damaged.
+  void CheckScan(bool verify) {
+    std::map<ChunkId, ChunkLocation> found;
+    std::map<uint64_t, std::string> journals;
+    PackStore::ScanSink sink;
+    sink.on_chunk = [&](const ChunkId& id, const ChunkLocation& location) { found[id] = location; };
+    sink.on_journal = [&](uint64_t sequence, ByteView record) {
+      journals[sequence] = AsText(record);
+    };
+    sink.on_damage = [&](uint64_t offset, const std::string& why) {
+      ADD_FAILURE() << "damage at " << offset << ": " << why;
+    };
+    for (const uint32_t pack : store_->Packs()) {
+      const Status status = store_->Scan(pack, verify, sink);
+      if (!status.ok()) {
+        ASSERT_TRUE(MayFail()) << status.ToString();
+        return;
+      }
+    }
+    for (const Kept& chunk : chunks_) {
+      ASSERT_TRUE(found.count(chunk.id) != 0);
+      ASSERT_EQ(found[chunk.id], chunk.location);
+    }
+    for (const auto& [sequence, record] : journals_) ASSERT_EQ(journals[sequence], record);
+  }
+
+  void CheckAll() {
+    CheckReads();
+    if (::testing::Test::HasFatalFailure()) return;
+    CheckScan(random_.Chance(1, 2));
+  }
+
+  // False when the store can only be reopened.
+  bool RandomStep() {
+    Status outcome;
+    const uint64_t dice = random_.Below(100);
+    if (dice < 70) {
+      outcome = Append();
+    } else if (dice < 78) {
+      outcome = AppendJournal();
+    } else if (dice < 90) {
+      outcome = Sync();
+    } else if (dice < 98) {
+      CheckReads();
+    } else {
+      CheckScan(random_.Chance(1, 2));
+    }
+    if (outcome.ok()) return !disk_.crashed();
+    if (outcome.code() == Code::kNoSpace || outcome.code() == Code::kErrno) {
+      return !disk_.crashed();
+    }
+    EXPECT_TRUE(MayFail()) << outcome.ToString();
+    ExpectFenced(outcome);
+    return false;
+  }
+
+  // Closing flushes, but cannot tell when that fails.
+  void Close() {
+    if (MayFail() && !Sync().ok()) ForgetUnsynced();
+    store_.reset();
+  }
+
+  void Die(bool power_cut) {
+    store_.reset();
+    if (power_cut) {
+      disk_.PowerCut(random_.Next());
+    } else {
+      disk_.ProcessDeath();
+    }
+    ForgetUnsynced();
+  }
+
+ private:
+  // It may be gone; the index never heard of it.
+  void ForgetUnsynced() {
+    chunks_.resize(durable_chunks_);
+    journals_.erase(journals_.upper_bound(durable_sequence_), journals_.end());
+  }
+
+  bool MayFail() const { return faults_expected_ || disk_.crashed(); }
+
+  void ExpectFenced(const Status& outcome) {
+    if (disk_.crashed()) return;
+    EXPECT_TRUE(outcome.code() == Code::kIo || outcome.code() == Code::kReadOnly)
+        << outcome.ToString();
+    EXPECT_EQ(store_->Append(ChunkId{{1}}, encoder_.Encode(AsBytes("x"))).status().code(),
+              Code::kReadOnly);
+    EXPECT_EQ(store_->Sync().code(), Code::kReadOnly);
+    // Reading goes on.
+    CheckReads();
+  }
+
+  Random random_;
+  SimDisk disk_;
+  const Fingerprinter fingerprinter_{std::string(Fingerprinter::kSecretBytes, 's')};
+  Encoder encoder_;
+  PackStoreOptions options_;
+  std::unique_ptr<PackStore> store_;
+  bool faults_expected_ = false;
+
+  std::vector<Kept> chunks_;
+  std::map<uint64_t, std::string> journals_;
+  size_t durable_chunks_ = 0;
+  uint64_t durable_sequence_ = 0;
+  uint64_t sequence_ = 0;
+  uint64_t made_ = 0;
+};
+
+#define RETURN_IF_FAILED() \
+  if (::testing::Test::HasFailure()) return
+
+TEST(PackStoreSim, EqualsTheModel) {
+  for (uint64_t round = TestRounds(10); round > 0; --round) {
+    PackWorld world(TestSeed());
+    for (int session = 0; session < 3; ++session) {
+      world.Open();
+      for (int step = 0; step < 150; ++step) {
+        ASSERT_TRUE(world.RandomStep());
+        RETURN_IF_FAILED();
+      }
+      world.CheckAll();
+      world.Close();
+      RETURN_IF_FAILED();
+    }
+  }
+}
+
+TEST(PackStoreSim, SurvivesCrashes) {
+  for (uint64_t round = TestRounds(25); round > 0; --round) {
+    PackWorld world(TestSeed());
+    for (int session = 0; session < 6; ++session) {
+      world.Open();
+      ASSERT_TRUE(world.is_open());
+      world.CheckAll();
+      RETURN_IF_FAILED();
+      world.disk().CrashAt(world.disk().change_count() + world.random().Below(120));
+      for (int step = 0; step < 200 && world.RandomStep(); ++step) RETURN_IF_FAILED();
+      RETURN_IF_FAILED();
+      // If it has not crashed yet, it may do so while the store is being closed.
+      world.Die(world.random().Chance(2, 3));
+    }
+    world.Open();
+    world.CheckAll();
+    RETURN_IF_FAILED();
+  }
+}
+
+// Each call fails once, with an error of the disk or for lack of space.
+TEST(PackStoreSim, SurvivesEveryFailingCall) {
+  const uint64_t seed = TestSeed();
+  const auto run = [&](PackWorld& world) {
+    for (int session = 0; session < 2; ++session) {
+      world.Open();
+      if (!world.is_open()) world.Open();
+      ASSERT_TRUE(world.is_open());
+      for (int step = 0; step < 60; ++step) {
+        const bool usable = world.RandomStep();
+        RETURN_IF_FAILED();
+        if (usable) continue;
+        world.Die(false);
+        world.Open();
+        ASSERT_TRUE(world.is_open());  // the one failure has happened
+      }
+      world.CheckAll();
+      RETURN_IF_FAILED();
+      world.Close();
+    }
+    world.Open();
+    if (!world.is_open()) world.Open();
+    world.CheckAll();
+  };
+  PackWorld calm(seed);
+  run(calm);
+  const uint64_t calls = calm.disk().call_count();
+  const uint64_t every = std::max<uint64_t>(1, calls / TestRounds(150));
+  for (const int os_errno : {EIO, ENOSPC}) {
+    for (uint64_t n = 0; n < calls; n += every) {
+      PackWorld world(seed);
+      world.ExpectFaults();
+      world.disk().FailCall(n, os_errno);
+      run(world);
+      ASSERT_FALSE(::testing::Test::HasFailure()) << "call " << n << ", errno " << os_errno;
+    }
+  }
+}
+
+// A full disk: appends fail, all else holds, and space makes them work again.
+TEST(PackStoreSim, SurvivesAFullDisk) {
+  for (uint64_t round = TestRounds(10); round > 0; --round) {
+    PackWorld world(TestSeed());
+    world.disk().SetCapacity(world.random().Between(200'000, 2'000'000));
+    world.Open();
+    bool was_full = false;
+    for (int step = 0; step < 2000 && !was_full; ++step) {
+      const Status status = world.Append();
+      was_full = status.code() == Code::kNoSpace;
+      ASSERT_TRUE(status.ok() || was_full) << status.ToString();
+    }
+    ASSERT_TRUE(was_full);
+    const Status synced = world.Sync();
+    ASSERT_TRUE(synced.ok()) << synced.ToString();
+    world.CheckReads();
+    RETURN_IF_FAILED();
+    for (int step = 0; step < 20; ++step) {
+      const Status status = world.Append();
+      ASSERT_TRUE(status.ok() || status.code() == Code::kNoSpace) << status.ToString();
+    }
+    world.disk().SetCapacity(64 << 20);
+    for (int step = 0; step < 50; ++step) ASSERT_TRUE(world.Append().ok());
+    ASSERT_TRUE(world.Sync().ok());
+    world.Die(true);
+    world.Open();
+    world.CheckAll();
+    RETURN_IF_FAILED();
+  }
+}
+
+}  // namespace
+}  // namespace varve
