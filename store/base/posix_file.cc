@@ -114,8 +114,10 @@ Result<uint64_t> PosixFile::CopyFrom(File& source, uint64_t source_offset, uint6
   size = std::min(size, source_size - source_offset);
   if (!FitsOffset(offset, size)) return Status::Errno(EFBIG, "copy to " + path_);
   if (source_offset == 0 && size == source_size) {
-    const struct file_clone_range range = {source.descriptor(), 0, 0, offset};
-    if (::ioctl(descriptor(), FICLONERANGE, &range) == 0) return size;
+    const struct file_clone_range range = {source.descriptor(), 0, size, offset};
+    if (Uninterrupted([&] { return ::ioctl(descriptor(), FICLONERANGE, &range); }) == 0) {
+      return size;
+    }
     if (!CopyUnsupported(errno)) return Failure("clone to");
   }
   uint64_t done = 0;

@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <set>
 
@@ -19,6 +19,8 @@ constexpr uint64_t kSectors = 64;
 class PowerCutImageTest : public ::testing::Test {
  protected:
   void Start(uint64_t cache_bytes = PowerCutImage::kCacheBytesDefault) {
+    // A new file: truncating one that is being written back waits for that.
+    std::filesystem::remove(path_);
     std::ofstream(path_, std::ios::binary) << std::string(kSectors * kSector, 'o');
     auto image = PowerCutImage::Open(path_, cache_bytes);
     ASSERT_TRUE(image.ok()) << image.status().ToString();
@@ -32,10 +34,11 @@ class PowerCutImageTest : public ::testing::Test {
   // One letter for each sector of the file; "?" for a torn one.
   std::string Survived(uint64_t first, uint64_t count) const {
     std::ifstream file(path_, std::ios::binary);
-    const std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    file.seekg(static_cast<std::streamoff>(first * kSector));
     std::string letters;
     for (uint64_t sector = first; sector < first + count; ++sector) {
-      const std::string own = bytes.substr(sector * kSector, kSector);
+      std::string own(kSector, '\0');
+      file.read(own.data(), kSector);
       letters += own == std::string(kSector, own[0]) ? own[0] : '?';
     }
     return letters;
