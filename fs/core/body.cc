@@ -75,6 +75,11 @@ Result<ReadReply> OverlayBody::Read(uint64_t offset, size_t size) {
   return ReadReply::Of(std::move(bytes));
 }
 
+Status OverlayBody::ReadInto(uint64_t offset, MutableBytes out) {
+  ReaderLock lock(mutex_);
+  return ReadLocked(offset, out);
+}
+
 Status OverlayBody::ReadLocked(uint64_t offset, MutableBytes out) {
   const uint64_t end = offset + out.size();
   uint64_t at = offset;

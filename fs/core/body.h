@@ -107,6 +107,8 @@ class OverlayBody final : public Body {
   Status Truncate(uint64_t size) override;
   Status Allocate(int mode, uint64_t offset, uint64_t size) override;
 
+  // All of `out`, zeros beyond the end.
+  Status ReadInto(uint64_t offset, MutableBytes out);
   // What differs from the base, for digesting.
   DigestBase Difference();
   bool Changed();

@@ -73,6 +73,16 @@ Status HistoryWriter::ForgetTemporary(const LinkName& name, ContentId content, B
   return Status();
 }
 
+Result<std::optional<VersionNumber>> HistoryWriter::NewestNumber(InodeNumber inode,
+                                                                 const InodeRecord& record) {
+  ASSIGN_OR_RETURN(const std::vector<LinkName> names, tree_.Names(inode, record));
+  if (names.empty()) return std::optional<VersionNumber>();
+  ASSIGN_OR_RETURN(const HistoryId history, HistoryOf(names.front().parent));
+  ASSIGN_OR_RETURN(const NameRecord counters, Name(history, names.front().name));
+  if (counters.last_version == 0) return std::optional<VersionNumber>();
+  return std::optional<VersionNumber>(counters.last_version);
+}
+
 Status HistoryWriter::LeaveDirectory(const LinkName& name, HistoryId history, Batch* batch) {
   // Only a directory whose names have a history leaves one.
   bool any = false;

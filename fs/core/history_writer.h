@@ -23,6 +23,9 @@ class HistoryWriter {
   // temporary one and leaves nothing behind.
   Status ForgetTemporary(const LinkName& name, ContentId content, Batch* batch);
 
+  // The number of the newest version under the inode's name; nothing if there is none.
+  Result<std::optional<VersionNumber>> NewestNumber(InodeNumber inode, const InodeRecord& record);
+
   // A directory was removed, or is made: its history waits under its name.
   Status LeaveDirectory(const LinkName& name, HistoryId history, Batch* batch);
   Result<HistoryId> AdoptDirectory(const LinkName& name, Batch* batch);  // 0: none waits

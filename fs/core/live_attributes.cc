@@ -1,0 +1,172 @@
+// Attributes of live nodes.
+
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "fs/core/live_nodes.h"
+
+namespace varve {
+namespace {
+
+constexpr int64_t kAttributesValidNs = int64_t{86'400} * 1'000'000'000;
+constexpr uint64_t kFileBytesMax = (uint64_t{1} << 44) - 4096;  // 16 TiB less one block
+constexpr mode_t kPermissionBits = 07777;
+
+}  // namespace
+
+struct stat LiveNodes::StatOf(InodeNumber inode, const InodeRecord& record) const {
+  struct stat stat {};
+  stat.st_ino = inode;
+  stat.st_mode = record.mode;
+  stat.st_nlink = record.links;
+  stat.st_uid = record.uid;
+  stat.st_gid = record.gid;
+  stat.st_rdev = record.device;
+  stat.st_size = static_cast<off_t>(record.size_bytes);
+  stat.st_blksize = 128 << 10;
+  stat.st_blocks = static_cast<blkcnt_t>((record.size_bytes - record.hole_bytes + 511) / 512);
+  stat.st_atim = record.access_time;
+  stat.st_mtim = record.modify_time;
+  stat.st_ctim = record.change_time;
+  if (S_ISDIR(record.mode)) stat.st_size = 4096;
+  if (!S_ISREG(record.mode)) stat.st_blocks = S_ISDIR(record.mode) ? 8 : 0;
+  return stat;
+}
+
+Result<Attributes> LiveNodes::AttributesLocked(InodeNumber inode, InodeRecord record) {
+  Attributes attributes;
+  attributes.valid_ns = kAttributesValidNs;
+  if (S_ISREG(record.mode)) {
+    if (const std::shared_ptr<OpenFile> file = d_.files.FindLocked(inode)) {
+      RETURN_IF_ERROR(d_.files.RefreshLocked(*file, &record));
+      // A store through a mapping changes it without telling anybody.
+      if (file->mode == IoMode::kPassthrough && file->content != 0 && !file->record.stored)
+        attributes.valid_ns = 0;
+    }
+  }
+  attributes.stat = StatOf(inode, record);
+  return attributes;
+}
+
+Result<Attributes> LiveNodes::GetAttributes(NodeId node, std::optional<HandleId>) {
+  MutexLock lock(d_.tree.mutex());
+  ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(node));
+  return AttributesLocked(node, std::move(record));
+}
+
+Status LiveNodes::AppendClearPrivilegesLocked(OpenFile* file, InodeNumber inode,
+                                              InodeRecord* record, bool* changed,
+                                              Batch* batch) {
+  if (!S_ISREG(record->mode)) return Status();
+  mode_t mode = record->mode & ~static_cast<mode_t>(S_ISUID);
+  if ((mode & S_IXGRP) != 0) mode &= ~static_cast<mode_t>(S_ISGID);
+  if (mode != record->mode) {
+    record->mode = mode;
+    *changed = true;
+  }
+  const std::string capability = key::Xattr(inode, "security.capability");
+  ASSIGN_OR_RETURN(const std::optional<std::string> row, d_.tree.catalog().Get(capability));
+  if (!row) return Status();
+  batch->Delete(capability);
+  if (file != nullptr) file->capability = false;
+  *changed = true;
+  return Status();
+}
+
+Result<Attributes> LiveNodes::SetAttributes(const Caller& caller, NodeId node,
+                                            const AttributeChange& change,
+                                            std::optional<HandleId> handle) {
+  MutexLock lock(d_.tree.mutex());
+  RETURN_IF_ERROR(Writable());
+  ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(node));
+  std::shared_ptr<OpenFile> file = d_.files.FindLocked(node);
+  if (change.size_bytes) {
+    if (S_ISDIR(record.mode)) return Status::Errno(EISDIR);
+    if (!S_ISREG(record.mode)) return Status::Errno(EINVAL);
+    if (*change.size_bytes > kFileBytesMax) return Status::Errno(EFBIG);
+    RETURN_IF_ERROR(
+        ResizeLocked(node, &record, *change.size_bytes, handle ? FileOf(*handle) : nullptr));
+    file = d_.files.FindLocked(node);
+  }
+  Batch batch;
+  bool changed = false;
+  const struct timespec now = d_.tree.Now();
+  if (change.mode) {
+    record.mode = (record.mode & S_IFMT) | (*change.mode & kPermissionBits);
+    if (file && file->mode == IoMode::kPassthrough && file->writers > 0 &&
+        (record.mode & (S_ISUID | S_ISGID)) != 0) {
+      // Its writes bypass us; LiveFiles::RefreshLocked sees them later by this.
+      if (const std::shared_ptr<Body> body = file->body(); body && body->stage()) {
+        ASSIGN_OR_RETURN(const struct stat stat, body->stage()->Stat());
+        file->privileged = Stamp::Of(stat);
+      }
+    }
+    changed = true;
+  }
+  if (change.uid || change.gid) {
+    if (change.uid) record.uid = *change.uid;
+    if (change.gid) record.gid = *change.gid;
+    RETURN_IF_ERROR(
+        AppendClearPrivilegesLocked(file.get(), node, &record, &changed, &batch));
+    changed = true;
+  } else if (change.clear_set_id || (change.size_bytes && caller.uid != 0)) {
+    RETURN_IF_ERROR(
+        AppendClearPrivilegesLocked(file.get(), node, &record, &changed, &batch));
+  }
+  const bool set_access = change.access_time || change.access_now;
+  const bool set_modify = change.modify_time || change.modify_now;
+  if (set_access) record.access_time = change.access_now ? now : *change.access_time;
+  if (set_modify) record.modify_time = change.modify_now ? now : *change.modify_time;
+  if (set_access || set_modify) {
+    RETURN_IF_ERROR(d_.files.SetTimesLocked(node, record, set_access, set_modify));
+    changed = true;
+  }
+  if (change.change_time) {
+    record.change_time = *change.change_time;
+  } else if (changed) {
+    record.change_time = now;
+  }
+  if (changed || change.change_time) {
+    Tree::PutInode(node, record, &batch);
+    RETURN_IF_ERROR(d_.tree.Apply(batch));
+  }
+  return AttributesLocked(node, std::move(record));
+}
+
+// ftruncate through `handle`, or truncate by path.
+Status LiveNodes::ResizeLocked(InodeNumber inode, InodeRecord* record, uint64_t size,
+                               FileHandle* handle) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<OpenFile> file, d_.files.UseLocked(inode, *record));
+  Status status = size == 0 && file->content == 0 ? Status() : [&]() -> Status {
+    if (size == 0) {
+      RETURN_IF_ERROR(d_.files.RewriteLocked(file, record));
+    } else {
+      RETURN_IF_ERROR(d_.files.ReadyToWriteLocked(*file, record));
+      RETURN_IF_ERROR(file->body()->Truncate(size));
+    }
+    // Through a handle, the close captures it.
+    if (handle == nullptr || !handle->writable) return d_.files.CaptureLocked(*file, record);
+    return d_.files.RefreshLocked(*file, record);
+  }();
+  d_.files.DoneLocked(file);
+  return status;
+}
+
+Result<std::string> LiveNodes::ReadLink(NodeId node) {
+  ASSIGN_OR_RETURN(std::optional<std::string> target,
+                   d_.tree.catalog().Get(key::Symlink(node)));
+  if (!target) return Status::Errno(EINVAL);
+  return *std::move(target);
+}
+
+Result<struct statvfs> LiveNodes::StatFilesystem() {
+  ASSIGN_OR_RETURN(struct statvfs space, d_.disk.Space());
+  space.f_namemax = kNameBytesMax;
+  // Inodes are rows of the index: as many as there is room for.
+  space.f_files = std::max<fsfilcnt_t>(space.f_blocks, 1'000'000);
+  space.f_ffree = space.f_favail = std::max<fsfilcnt_t>(space.f_bavail, 1);
+  return space;
+}
+
+}  // namespace varve

@@ -1,0 +1,459 @@
+#include "fs/core/live_files.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "fs/core/io_mode.h"
+#include "store/base/log.h"
+
+namespace varve {
+namespace {
+
+constexpr mode_t kSetIdBits = S_ISUID | S_ISGID;
+
+bool Later(const struct timespec& a, const struct timespec& b) {
+  return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
+}
+
+void AppendStageOwner(StageId stage, ContentId content, Batch* batch) {
+  std::string value;
+  ByteWriter(&value).U64(content);
+  batch->Put(key::Stage(stage), std::move(value));
+}
+
+// A regular file without a content: it was never written.
+class EmptyBody final : public Body {
+ public:
+  Result<ReadReply> Read(uint64_t, size_t) override { return ReadReply::Of({}); }
+  Result<uint64_t> SizeBytes() override { return uint64_t{0}; }
+  Result<uint64_t> Seek(uint64_t, int) override { return Status::Errno(ENXIO); }
+};
+
+}  // namespace
+
+Result<LiveFiles::Fresh> LiveFiles::NewContent(InodeNumber inode, ContentId base, Batch* batch) {
+  Fresh fresh;
+  ASSIGN_OR_RETURN(fresh.content, d_.tree.NewId());
+  ASSIGN_OR_RETURN(fresh.stage, d_.stages.Create(fresh.content, &fresh.record.stage));
+  fresh.record.inode = inode;
+  fresh.record.base = base;
+  Tree::PutContent(fresh.content, fresh.record, batch);
+  AppendStageOwner(fresh.record.stage, fresh.content, batch);
+  return fresh;
+}
+
+std::shared_ptr<OpenFile> LiveFiles::AdoptLocked(InodeNumber inode, Fresh fresh) {
+  auto file = std::make_shared<OpenFile>(inode);
+  file->content = fresh.content;
+  file->record = fresh.record;
+  const Result<struct stat> stat = fresh.stage->Stat();
+  if (stat.ok()) file->captured = Stamp::Of(*stat);
+  file->SetBody(std::make_shared<StagedBody>(std::move(fresh.stage)));
+  file->users = 1;
+  files_[inode] = file;
+  return file;
+}
+
+std::shared_ptr<OpenFile> LiveFiles::FindLocked(InodeNumber inode) const {
+  const auto it = files_.find(inode);
+  return it == files_.end() ? nullptr : it->second;
+}
+
+Result<std::shared_ptr<OpenFile>> LiveFiles::UseLocked(InodeNumber inode,
+                                                       const InodeRecord& record) {
+  std::shared_ptr<OpenFile>& slot = files_[inode];
+  if (!slot) slot = std::make_shared<OpenFile>(inode);
+  std::shared_ptr<OpenFile> file = slot;
+  ++file->users;
+  while (file->switching) changed_.Wait(d_.tree.mutex());
+  const Status loaded = LoadLocked(*file, record);
+  if (loaded.ok()) return file;
+  DoneLocked(file);
+  return loaded;
+}
+
+Status LiveFiles::LoadLocked(OpenFile& file, const InodeRecord& record) {
+  if (file.body() || file.content != 0) return Status();
+  file.content = record.content;
+  ASSIGN_OR_RETURN(const std::optional<std::string> capability,
+                   d_.tree.catalog().Get(key::Xattr(file.inode, "security.capability")));
+  file.capability = capability.has_value();
+  if (file.content == 0) return Status();
+  ASSIGN_OR_RETURN(file.record, d_.tree.Content(file.content));
+  return Status();
+}
+
+void LiveFiles::DoneLocked(const std::shared_ptr<OpenFile>& file) {
+  CHECK(file->users > 0);
+  if (--file->users == 0) SettleLocked(*file);
+}
+
+// Nobody works on the file: gives back what only its users needed.
+void LiveFiles::SettleLocked(OpenFile& file) {
+  if (file.users > 0 || file.writers > 0) return;
+  if (file.content != 0 && file.record.captured && !file.record.stored && queue_ != nullptr)
+    queue_->Enqueue(file.content);
+  if (file.handles > 0) {
+    // Readers are left. The digester's lease needs our own descriptor read-only.
+    const std::shared_ptr<Body> body = file.body();
+    if (body && body->whole_stage()) {
+      const Status reopened = OpenStageLocked(file, OpenMode::kRead);
+      if (!reopened.ok()) LogWarning("cannot reopen a staging file: {}", reopened.ToString());
+    }
+    return;
+  }
+  DropBackingLocked(file);
+  file.SetBody(nullptr);
+  files_.erase(file.inode);
+}
+
+void LiveFiles::DropBackingLocked(OpenFile& file) {
+  if (file.backing_id > 0) d_.kernel.UnregisterBacking(file.backing_id);
+  file.backing_id = 0;
+}
+
+Status LiveFiles::OpenStageLocked(OpenFile& file, OpenMode mode) {
+  ASSIGN_OR_RETURN(std::shared_ptr<File> stage, d_.stages.Open(file.record.stage, mode));
+  file.SetBody(std::make_shared<StagedBody>(std::move(stage)));
+  return Status();
+}
+
+Result<std::shared_ptr<OverlayBody>> LiveFiles::OpenOverlay(ContentId content,
+                                                            const ContentRecord& record,
+                                                            OpenMode mode) {
+  OverlayBody::Parts parts;
+  parts.content = content;
+  parts.base = record.base;
+  ASSIGN_OR_RETURN(const ContentRecord base, d_.tree.Content(record.base));
+  ASSIGN_OR_RETURN(parts.base_reader, d_.contents.OpenReader(record.base, base.size_bytes,
+                                                             d_.tree.PathOf(record.inode)));
+  ASSIGN_OR_RETURN(parts.stage, d_.stages.Open(record.stage, mode));
+  Status damaged;
+  const key::Range range = key::AllExtents(content);
+  RETURN_IF_ERROR(d_.tree.catalog().Scan(
+      range.begin, range.end, [&](std::string_view row_key, std::string_view row) {
+        const Result<uint64_t> value = DecodeOffset(row);
+        if (!value.ok()) {
+          damaged = value.status();
+          return false;
+        }
+        const uint64_t begin = key::Offset(row_key);
+        if (begin == key::kBaseShown) {
+          parts.base_shown_bytes = *value;
+        } else {
+          parts.extents.Load({begin, *value});
+        }
+        return true;
+      }));
+  RETURN_IF_ERROR(damaged);
+  return std::make_shared<OverlayBody>(std::move(parts), *this);
+}
+
+Status LiveFiles::ReadyToReadLocked(OpenFile& file, const InodeRecord& record) {
+  if (file.body()) return Status();
+  if (file.content == 0) {
+    file.SetBody(std::make_shared<EmptyBody>());
+  } else if (file.record.stage != 0 && !file.record.overlay) {
+    RETURN_IF_ERROR(OpenStageLocked(file, OpenMode::kRead));
+  } else if (file.record.stored) {
+    ASSIGN_OR_RETURN(auto reader, d_.contents.OpenReader(file.content, record.size_bytes,
+                                                         d_.tree.PathOf(file.inode)));
+    file.SetBody(std::make_shared<StoredBody>(std::move(reader)));
+  } else {
+    ASSIGN_OR_RETURN(auto overlay, OpenOverlay(file.content, file.record, OpenMode::kReadWrite));
+    file.SetBody(std::move(overlay));
+  }
+  if (file.content != 0 && !file.record.stored) {
+    // Pending: what the staging file is like now is what was captured.
+    if (const std::shared_ptr<File> stage = file.body()->stage()) {
+      ASSIGN_OR_RETURN(const struct stat stat, stage->Stat());
+      file.captured = Stamp::Of(stat);
+    }
+  }
+  return Status();
+}
+
+Status LiveFiles::ReadyToWriteLocked(OpenFile& file, InodeRecord* record) {
+  if (file.content == 0) return BeginFreshLocked(file, record);
+  if (file.record.stored) {
+    return file.record.stage != 0 ? BeginHotLocked(file, record)
+                                  : BeginOverlayLocked(file, record);
+  }
+  if (file.record.captured) {
+    // Pending, and now continued in place: the digest gives way.
+    if (queue_ != nullptr) queue_->CancelLocked(file.content);
+    if (file.record.stored) return ReadyToWriteLocked(file, record);  // it was faster
+  }
+  if (file.writers > 0 && file.body()) return Status();
+  RETURN_IF_ERROR(ReadyToReadLocked(file, *record));
+  if (file.record.overlay) return Status();
+  return OpenStageLocked(file, OpenMode::kReadWrite);
+}
+
+Status LiveFiles::BeginFreshLocked(OpenFile& file, InodeRecord* record) {
+  Batch batch;
+  ASSIGN_OR_RETURN(Fresh fresh, NewContent(file.inode, file.content, &batch));
+  record->content = fresh.content;
+  Tree::PutInode(file.inode, *record, &batch);
+  ASSIGN_OR_RETURN(const struct stat stat, fresh.stage->Stat());
+  RETURN_IF_ERROR(d_.tree.Apply(batch));
+  file.content = fresh.content;
+  file.record = fresh.record;
+  file.captured = Stamp::Of(stat);
+  file.SetBody(std::make_shared<StagedBody>(std::move(fresh.stage)));
+  return Status();
+}
+
+// The hot copy becomes a new live content; what it was is safe in packs.
+Status LiveFiles::BeginHotLocked(OpenFile& file, InodeRecord* record) {
+  ContentRecord left = file.record;
+  left.stage = 0;
+  RETURN_IF_ERROR(TakeOverStageLocked(file, std::move(left), record));
+  RETURN_IF_ERROR(OpenStageLocked(file, OpenMode::kReadWrite));
+  ASSIGN_OR_RETURN(const struct stat stat, file.body()->stage()->Stat());
+  file.captured = Stamp::Of(stat);
+  return Status();
+}
+
+// A new live content gets the staging file of the present one.
+Status LiveFiles::TakeOverStageLocked(OpenFile& file, ContentRecord left, InodeRecord* record) {
+  ContentRecord taken;
+  taken.stage = file.record.stage;
+  taken.base = file.content;
+  taken.inode = file.inode;
+  ASSIGN_OR_RETURN(const ContentId content, d_.tree.NewId());
+  Batch batch;
+  Tree::PutContent(file.content, left, &batch);
+  if (left.stage != 0) AppendStageOwner(left.stage, file.content, &batch);
+  Tree::PutContent(content, taken, &batch);
+  AppendStageOwner(taken.stage, content, &batch);
+  record->content = content;
+  Tree::PutInode(file.inode, *record, &batch);
+  RETURN_IF_ERROR(d_.tree.Apply(batch));
+  file.content = content;
+  file.record = taken;
+  return Status();
+}
+
+// A cold content is changed in place: only what is written takes room.
+Status LiveFiles::BeginOverlayLocked(OpenFile& file, InodeRecord* record) {
+  Batch batch;
+  ASSIGN_OR_RETURN(Fresh fresh, NewContent(file.inode, file.content, &batch));
+  RETURN_IF_ERROR(fresh.stage->Truncate(record->size_bytes));
+  fresh.record.overlay = true;
+  Tree::PutContent(fresh.content, fresh.record, &batch);
+  batch.Put(key::Extent(fresh.content, key::kBaseShown), EncodeOffset(record->size_bytes));
+  record->content = fresh.content;
+  Tree::PutInode(file.inode, *record, &batch);
+  ASSIGN_OR_RETURN(auto reader, d_.contents.OpenReader(file.content, record->size_bytes,
+                                                       d_.tree.PathOf(file.inode)));
+  // The staging file's time is the file's from now on.
+  const struct timespec times[2] = {record->access_time, record->modify_time};
+  RETURN_IF_ERROR(fresh.stage->SetTimes(times));
+  ASSIGN_OR_RETURN(const struct stat stat, fresh.stage->Stat());
+  RETURN_IF_ERROR(d_.tree.Apply(batch));
+  OverlayBody::Parts parts;
+  parts.content = fresh.content;
+  parts.stage = fresh.stage;
+  parts.base = file.content;
+  parts.base_reader = std::move(reader);
+  parts.base_shown_bytes = record->size_bytes;
+  file.SetBody(std::make_shared<OverlayBody>(std::move(parts), *this));
+  file.content = fresh.content;
+  file.record = fresh.record;
+  file.captured = Stamp::Of(stat);
+  return Status();
+}
+
+Result<Opened> LiveFiles::OpenLocked(const std::shared_ptr<OpenFile>& file,
+                                     const InodeRecord& record, int flags) {
+  const bool writable = (flags & O_ACCMODE) != O_RDONLY;
+  const std::shared_ptr<Body> body = file->body();
+  IoModeFacts facts;
+  facts.passthrough_offered = d_.passthrough;
+  facts.whole_stage = body->whole_stage();
+  facts.writable = writable;
+  facts.privileged_bits = (record.mode & kSetIdBits) != 0 || file->capability;
+  IoMode mode = DecideIoMode(*file, facts);
+  if (mode == IoMode::kPassthrough && file->backing_id == 0) {
+    // A read-only descriptor: the kernel opens the file anew as the user opens it,
+    // and a writable one of ours would refuse the digester's lease.
+    ASSIGN_OR_RETURN(const std::shared_ptr<File> backing,
+                     d_.stages.Open(file->record.stage, OpenMode::kRead));
+    file->backing_id = d_.kernel.RegisterBacking(backing->descriptor());
+    if (file->backing_id == 0) mode = IoMode::kDaemon;
+  }
+  file->mode = mode;
+  Opened opened;
+  if (mode == IoMode::kPassthrough) {
+    opened.backing_id = file->backing_id;
+  } else {
+    opened.keep_cache = true;  // every change of the bytes goes through the kernel
+  }
+  opened.no_flush = !writable;
+  ++file->handles;
+  if (writable) ++file->writers;
+  opened.handle = reinterpret_cast<HandleId>(new FileHandle{file, flags, writable});
+  return opened;
+}
+
+Status LiveFiles::FlushLocked(OpenFile& file) {
+  ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(file.inode));
+  return CaptureLocked(file, &record);
+}
+
+Status LiveFiles::RefreshLocked(OpenFile& file, InodeRecord* record) {
+  const std::shared_ptr<Body> body = file.body();
+  if (!body || file.content == 0 || file.record.stored) return Status();
+  const std::shared_ptr<File> stage = body->stage();
+  if (!stage) return Status();
+  ASSIGN_OR_RETURN(const struct stat stat, stage->Stat());
+  record->size_bytes = static_cast<uint64_t>(stat.st_size);
+  record->modify_time = stat.st_mtim;
+  if (Later(stat.st_atim, record->access_time)) record->access_time = stat.st_atim;
+  if (Later(stat.st_ctim, record->change_time)) record->change_time = stat.st_ctim;
+  const uint64_t data = static_cast<uint64_t>(stat.st_blocks) * 512;
+  record->hole_bytes = 0;
+  if (body->whole_stage() && data < record->size_bytes)
+    record->hole_bytes = record->size_bytes - data;
+  if ((record->mode & kSetIdBits) != 0 && file.mode == IoMode::kPassthrough &&
+      file.privileged.size_bytes >= 0 && !(Stamp::Of(stat) == file.privileged)) {
+    // The bits were set while the file was open for writing, and then it was
+    // written: the kernel passed that through without clearing them.
+    record->mode &= ~static_cast<mode_t>(S_ISUID);
+    if ((record->mode & S_IXGRP) != 0) record->mode &= ~static_cast<mode_t>(S_ISGID);
+    file.privileged = Stamp();
+    Batch batch;
+    Tree::PutInode(file.inode, *record, &batch);
+    RETURN_IF_ERROR(d_.tree.Apply(batch));
+  }
+  return Status();
+}
+
+Status LiveFiles::CaptureLocked(OpenFile& file, InodeRecord* record) {
+  const std::shared_ptr<Body> body = file.body();
+  if (!body || file.content == 0 || file.record.stored) return Status();
+  const std::shared_ptr<File> stage = body->stage();
+  if (!stage) return Status();
+  ASSIGN_OR_RETURN(const struct stat stat, stage->Stat());
+  const Stamp now = Stamp::Of(stat);
+  if (now == file.captured) return Status();
+  if (record->links == 0) return Status();  // nobody will ask for it by name
+  RETURN_IF_ERROR(RefreshLocked(file, record));
+  ContentRecord captured = file.record;
+  captured.captured = true;
+  captured.size_bytes = record->size_bytes;
+  Batch batch;
+  Tree::PutContent(file.content, captured, &batch);
+  Tree::PutInode(file.inode, *record, &batch);
+  RETURN_IF_ERROR(d_.history.Capture(file.inode, *record, file.content, &batch));
+  RETURN_IF_ERROR(d_.tree.Apply(batch));
+  file.record = captured;
+  file.captured = now;
+  return Status();
+}
+
+bool LiveFiles::ReleaseLocked(const FileHandle& handle) {
+  OpenFile& file = *handle.file;
+  if (handle.writable) {
+    const Status captured = FlushLocked(file);
+    if (!captured.ok() && captured.os_errno() != ESTALE)
+      LogError("cannot capture {}: {}", d_.tree.PathOf(file.inode), captured.ToString());
+    --file.writers;
+    if (file.writers == 0 && file.content != 0 && !file.record.captured) {
+      const Status reverted = RevertLocked(file);
+      if (!reverted.ok() && reverted.os_errno() != ESTALE)
+        LogError("cannot settle {}: {}", d_.tree.PathOf(file.inode), reverted.ToString());
+    }
+  }
+  --file.handles;
+  const bool last = file.handles == 0;
+  if (last) file.mode = IoMode::kUndecided;
+  SettleLocked(file);
+  changed_.NotifyAll();
+  return last;
+}
+
+// Opened for writing, but never written: the file is again what it was.
+Status LiveFiles::RevertLocked(OpenFile& file) {
+  ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(file.inode));
+  if (record.links == 0) return Status();  // goes with its inode
+  const std::shared_ptr<Body> body = file.body();
+  if (!body || !body->stage()) return Status();
+  ASSIGN_OR_RETURN(const struct stat stat, body->stage()->Stat());
+  if (!(Stamp::Of(stat) == file.captured)) return Status();
+  const ContentId content = file.content;
+  const ContentRecord left = file.record;
+  Batch batch;
+  ContentRecord base;
+  if (left.base != 0) {
+    ASSIGN_OR_RETURN(base, d_.tree.Content(left.base));
+    if (!base.stored) return Status();
+  } else if (stat.st_size != 0) {
+    return Status();
+  }
+  const bool hot = left.base != 0 && !left.overlay;
+  batch.Delete(key::Content(content));
+  if (hot) {
+    base.stage = left.stage;
+    Tree::PutContent(left.base, base, &batch);
+    AppendStageOwner(left.stage, left.base, &batch);
+  } else {
+    batch.Delete(key::Stage(left.stage));
+    if (left.overlay) batch.Delete(key::Extent(content, key::kBaseShown));
+  }
+  record.content = left.base;
+  Tree::PutInode(file.inode, record, &batch);
+  RETURN_IF_ERROR(d_.tree.Apply(batch));
+  file.content = left.base;
+  file.record = base;
+  if (hot) return Status();  // readers go on with the same staging file
+  const bool passed_through = file.backing_id > 0;
+  if (file.handles > 1 || passed_through) {
+    // Somebody else has it open through this staging file, or had until now.
+    d_.stages.Remove(left.stage);
+  } else {
+    left.base == 0 ? d_.stages.Recycle(left.stage) : d_.stages.Remove(left.stage);
+  }
+  file.SetBody(nullptr);
+  return ReadyToReadLocked(file, record);
+}
+
+Status LiveFiles::DropContentLocked(ContentId content, Batch* batch) {
+  if (content == 0) return Status();
+  ASSIGN_OR_RETURN(ContentRecord record, d_.tree.Content(content));
+  if (record.captured) {
+    // Versions name it. A hot copy of what nobody opens by its path is not worth its room.
+    if (record.stored && record.stage != 0) {
+      batch->Delete(key::Stage(record.stage));
+      d_.stages.Remove(record.stage);
+      record.stage = 0;
+      Tree::PutContent(content, record, batch);
+    } else if (!record.stored && queue_ != nullptr) {
+      queue_->Enqueue(content);
+    }
+    return Status();
+  }
+  batch->Delete(key::Content(content));
+  batch->Delete(key::Stage(record.stage));
+  d_.stages.Remove(record.stage);
+  if (!record.overlay) return Status();
+  const key::Range range = key::AllExtents(content);
+  return d_.tree.catalog().Scan(range.begin, range.end,
+                                [&](std::string_view row_key, std::string_view) {
+                                  batch->Delete(std::string(row_key));
+                                  return true;
+                                });
+}
+
+Result<std::shared_ptr<ContentReader>> LiveFiles::OpenContent(ContentId content,
+                                                              uint64_t size_bytes,
+                                                              std::string path) {
+  ASSIGN_OR_RETURN(const ContentRecord record, d_.tree.Content(content));
+  if (record.stored) return d_.contents.OpenReader(content, size_bytes, std::move(path));
+  return OpenPendingReader(content, record, size_bytes);
+}
+
+}  // namespace varve

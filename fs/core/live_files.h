@@ -1,0 +1,151 @@
+// The open live files, and how a file's content changes its state:
+//
+//   live ──close after a change──▶ captured ──digest──▶ stored (── maybe hot)
+//     ▲                               │ in-place reopen      │ reopen for writing
+//     └───────────────────────────────┘                      ▼
+//                                              a new live content, based on it
+//
+// Truncation to nothing and replacement never continue a content: they begin a
+// new one, and the old one goes on to be stored.
+//
+// It knows contents, staging files and the kernel's I/O modes; names and
+// permissions are LiveNodes' business.
+//
+// Threads: methods that end in Locked need Tree::mutex(); those that may wait
+//          release it meanwhile, and say so.
+// Errors:  as a system call would; nothing is half done.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <unordered_map>
+
+#include "fs/core/content_opener.h"
+#include "fs/core/content_store.h"
+#include "fs/core/history_writer.h"
+#include "fs/core/hot_cache.h"
+#include "fs/core/kernel_channel.h"
+#include "fs/core/open_file.h"
+#include "fs/core/stage_area.h"
+#include "fs/core/tree.h"
+
+namespace varve {
+
+// What the digester does for the files, as a seam against a cycle.
+class DigestQueue {
+ public:
+  virtual ~DigestQueue() = default;
+  // A captured content wants to be stored. Called with Tree::mutex() held.
+  virtual void Enqueue(ContentId content) = 0;
+  // Stops a running digest of this content and returns once its lease is gone.
+  // Releases Tree::mutex() while it waits.
+  virtual void CancelLocked(ContentId content) = 0;
+};
+
+class LiveFiles final : public OverlayLog, public VersionReader {
+ public:
+  struct Dependencies {
+    Tree& tree;
+    StageArea& stages;
+    ContentStore& contents;
+    HistoryWriter& history;
+    KernelChannel& kernel;
+    bool passthrough = true;
+  };
+  explicit LiveFiles(const Dependencies& dependencies) : d_(dependencies) {}
+
+  void SetDigestQueue(DigestQueue* queue) { queue_ = queue; }
+  void SetPassthrough(bool on) { d_.passthrough = on; }
+
+  // Makes the content and staging file of a new regular file; adds its rows.
+  struct Fresh {
+    ContentId content = 0;
+    ContentRecord record;
+    std::shared_ptr<File> stage;
+  };
+  Result<Fresh> NewContent(InodeNumber inode, ContentId base, Batch* batch);
+  // A file that was just made with `fresh`.
+  std::shared_ptr<OpenFile> AdoptLocked(InodeNumber inode, Fresh fresh);
+
+  // The open file of an inode, loaded if need be, waiting until nobody exchanges
+  // its content. REQUIRES: a later Release or Done.
+  Result<std::shared_ptr<OpenFile>> UseLocked(InodeNumber inode, const InodeRecord& record);
+  // Ends what UseLocked began; drops the file when nobody has it.
+  void DoneLocked(const std::shared_ptr<OpenFile>& file);
+  std::shared_ptr<OpenFile> FindLocked(InodeNumber inode) const;
+
+  // Makes the bytes readable / writable in place / begins an empty content.
+  // `record` is the inode's; it is changed and written where the content changes.
+  Status ReadyToReadLocked(OpenFile& file, const InodeRecord& record);
+  Status ReadyToWriteLocked(OpenFile& file, InodeRecord* record);
+  Status RewriteLocked(const std::shared_ptr<OpenFile>& file, InodeRecord* record);
+
+  // Decides the I/O mode and counts the handle.
+  Result<Opened> OpenLocked(const std::shared_ptr<OpenFile>& file, const InodeRecord& record,
+                            int flags);
+  // FLUSH: captures what was changed.
+  Status FlushLocked(OpenFile& file);
+  // RELEASE: the handle is gone. Returns true when it was the last one.
+  bool ReleaseLocked(const FileHandle& handle);
+
+  // Size and times of a file whose staging file knows better than its record.
+  Status RefreshLocked(OpenFile& file, InodeRecord* record);
+
+  // utimensat: a staging file carries the times while its content is not stored.
+  Status SetTimesLocked(InodeNumber inode, const InodeRecord& record, bool access, bool modify);
+  // A status attribute (user.varve.*) of a live file, if there is one of that name.
+  Result<std::optional<std::string>> StatusLocked(InodeNumber inode, const InodeRecord& record,
+                                                  std::string_view name);
+
+  // The last name and the last handle are gone: drops what no version names.
+  Status DropContentLocked(ContentId content, Batch* batch);
+  // A staging file that is no longer anybody's, after the batch is applied.
+  void DropStage(StageId stage) { d_.stages.Remove(stage); }
+
+  // Its staging file, and the name of that, were synced: a power cut leaves them.
+  Status MarkDurableLocked(ContentId content, StageId stage);
+  // Drops hot copies that nobody has open until they fit their share.
+  void TrimHotLocked(HotCache* hot);
+
+  // What is open and changed becomes a version, or brings its version up to date.
+  Status CaptureAllLocked();
+  Status CaptureLocked(OpenFile& file, InodeRecord* record);
+
+  // VersionReader.
+  Result<std::shared_ptr<ContentReader>> OpenContent(ContentId content, uint64_t size_bytes,
+                                                     std::string path) override;
+  // OverlayLog.
+  Status Log(const Batch& batch) override { return d_.tree.Apply(batch); }
+
+  Result<std::shared_ptr<OverlayBody>> OpenOverlay(ContentId content, const ContentRecord& record,
+                                                   OpenMode mode);
+  CondVar& changed() { return changed_; }
+
+ private:
+  Status LoadLocked(OpenFile& file, const InodeRecord& record);
+  Status OpenStageLocked(OpenFile& file, OpenMode mode);
+  Status BeginHotLocked(OpenFile& file, InodeRecord* record);
+  Status BeginOverlayLocked(OpenFile& file, InodeRecord* record);
+  Status BeginFreshLocked(OpenFile& file, InodeRecord* record);
+  // `left` is what the present content keeps: its own staging file or none.
+  Status TakeOverStageLocked(OpenFile& file, ContentRecord left, InodeRecord* record);
+  Status TruncateSharedLocked(OpenFile& file, InodeRecord* record);
+  Result<StageId> CopyAsideLocked(OpenFile& file);
+  void DropBackingLocked(OpenFile& file);
+  Result<std::shared_ptr<ContentReader>> OpenPendingReader(ContentId content,
+                                                           const ContentRecord& record,
+                                                           uint64_t size_bytes);
+  Status RevertLocked(OpenFile& file);
+  void WaitForReleaseLocked(OpenFile& file);
+  void SettleLocked(OpenFile& file);
+
+  Dependencies d_;
+  DigestQueue* queue_ = nullptr;
+
+  // Guarded by Tree::mutex().
+  std::unordered_map<InodeNumber, std::shared_ptr<OpenFile>> files_;
+  CondVar changed_;  // a handle was released, an exchange ended
+};
+
+}  // namespace varve

@@ -1,0 +1,151 @@
+// Truncation to nothing: the file begins a new content, and what it was goes on to
+// be stored. Also readers of contents that wait for their digest.
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "fs/core/live_files.h"
+
+namespace varve {
+namespace {
+
+// RELEASE is on its way when a truncating open follows a close; so long it may take.
+constexpr std::chrono::milliseconds kReleaseWait{20};
+
+// A captured content that still lies in staging files.
+class PendingReader final : public ContentReader {
+ public:
+  PendingReader(std::shared_ptr<Body> body, uint64_t size_bytes)
+      : body_(std::move(body)), size_bytes_(size_bytes) {}
+
+  Result<ReadReply> Read(uint64_t offset, size_t size) override {
+    if (offset >= size_bytes_) return ReadReply::Of({});
+    return body_->Read(offset, static_cast<size_t>(std::min<uint64_t>(size, size_bytes_ - offset)));
+  }
+  uint64_t size_bytes() const override { return size_bytes_; }
+  Result<uint64_t> Seek(uint64_t offset, int whence) override {
+    if (offset >= size_bytes_) return Status::Errno(ENXIO);
+    ASSIGN_OR_RETURN(const uint64_t found, body_->Seek(offset, whence));
+    if (found < size_bytes_) return found;
+    if (whence == SEEK_HOLE) return size_bytes_;
+    return Status::Errno(ENXIO);
+  }
+
+ private:
+  const std::shared_ptr<Body> body_;
+  const uint64_t size_bytes_;
+};
+
+}  // namespace
+
+Status LiveFiles::RewriteLocked(const std::shared_ptr<OpenFile>& file, InodeRecord* record) {
+  if (file->content == 0) return ReadyToWriteLocked(*file, record);
+  if (!file->record.captured && !file->record.stored) {
+    // A writer is at it: its unclosed bytes are no version, POSIX truncates them.
+    RETURN_IF_ERROR(ReadyToWriteLocked(*file, record));
+    return file->body()->Truncate(0);
+  }
+  if (file->mode == IoMode::kPassthrough && file->handles > 0 && !file->record.stored)
+    WaitForReleaseLocked(*file);
+  if (file->mode == IoMode::kPassthrough && file->handles > 0)
+    return TruncateSharedLocked(*file, record);
+
+  const ContentId old_content = file->content;
+  ContentRecord old_record = file->record;
+  RETURN_IF_ERROR(BeginFreshLocked(*file, record));
+  file->captured = Stamp();  // the truncation itself is a change
+  if (file->handles == 0) DropBackingLocked(*file);
+  if (!old_record.stored || old_record.stage == 0) return Status();
+  Batch batch;
+  batch.Delete(key::Stage(old_record.stage));
+  d_.stages.Remove(old_record.stage);
+  old_record.stage = 0;
+  Tree::PutContent(old_content, old_record, &batch);
+  return d_.tree.Apply(batch);
+}
+
+void LiveFiles::WaitForReleaseLocked(OpenFile& file) {
+  const auto deadline = std::chrono::steady_clock::now() + kReleaseWait;
+  while (file.handles > 0) {
+    const auto left = deadline - std::chrono::steady_clock::now();
+    if (left <= left.zero() || !changed_.WaitFor(d_.tree.mutex(), left)) return;
+  }
+}
+
+// The kernel has the staging file open for others: the file has to stay the same,
+// so it is the old content that moves out.
+Status LiveFiles::TruncateSharedLocked(OpenFile& file, InodeRecord* record) {
+  ContentRecord left = file.record;
+  left.stage = 0;
+  if (!file.record.stored) {
+    ASSIGN_OR_RETURN(left.stage, CopyAsideLocked(file));
+    const bool stored_meanwhile = file.record.stored;
+    if (stored_meanwhile) {
+      d_.stages.Remove(left.stage);
+      left = file.record;
+      left.stage = 0;
+    }
+  }
+  const ContentId old_content = file.content;
+  RETURN_IF_ERROR(TakeOverStageLocked(file, left, record));
+  // What was durable before has to stay so: the row that names the copy goes first.
+  if (left.durable) RETURN_IF_ERROR(d_.tree.catalog().SyncLog());
+  RETURN_IF_ERROR(OpenStageLocked(file, OpenMode::kReadWrite));
+  RETURN_IF_ERROR(file.body()->Truncate(0));
+  file.captured = Stamp();
+  if (left.stage != 0 && queue_ != nullptr) queue_->Enqueue(old_content);
+  return Status();
+}
+
+Result<StageId> LiveFiles::CopyAsideLocked(OpenFile& file) {
+  if (queue_ != nullptr) queue_->CancelLocked(file.content);
+  ASSIGN_OR_RETURN(const uint64_t id, d_.tree.NewId());
+  const StageId source_id = file.record.stage;
+  const bool durable = file.record.durable;
+  file.switching = true;
+  d_.tree.mutex().Unlock();
+  StageId copy_id = 0;
+  const Status copied = [&]() -> Status {
+    ASSIGN_OR_RETURN(const auto source, d_.stages.Open(source_id, OpenMode::kRead));
+    ASSIGN_OR_RETURN(const auto copy, d_.stages.Create(id, &copy_id));
+    ASSIGN_OR_RETURN(const struct stat stat, source->Stat());
+    RETURN_IF_ERROR(copy->Truncate(static_cast<uint64_t>(stat.st_size)));
+    uint64_t done = 0;
+    while (done < static_cast<uint64_t>(stat.st_size)) {
+      ASSIGN_OR_RETURN(const uint64_t step,
+                       copy->CopyFrom(*source, done, done,
+                                      static_cast<uint64_t>(stat.st_size) - done));
+      if (step == 0) break;
+      done += step;
+    }
+    if (!durable) return Status();
+    RETURN_IF_ERROR(copy->SyncData());
+    return d_.stages.SyncName(copy_id);
+  }();
+  d_.tree.mutex().Lock();
+  file.switching = false;
+  changed_.NotifyAll();
+  if (!copied.ok()) {
+    if (copy_id != 0) d_.stages.Remove(copy_id);
+    return copied;
+  }
+  return copy_id;
+}
+
+Result<std::shared_ptr<ContentReader>> LiveFiles::OpenPendingReader(ContentId content,
+                                                                    const ContentRecord& record,
+                                                                    uint64_t size_bytes) {
+  std::shared_ptr<Body> body;
+  if (record.overlay) {
+    ASSIGN_OR_RETURN(body, OpenOverlay(content, record, OpenMode::kRead));
+  } else {
+    ASSIGN_OR_RETURN(std::shared_ptr<File> stage, d_.stages.Open(record.stage, OpenMode::kRead));
+    body = std::make_shared<StagedBody>(std::move(stage));
+  }
+  return std::shared_ptr<ContentReader>(
+      std::make_shared<PendingReader>(std::move(body), size_bytes));
+}
+
+}  // namespace varve

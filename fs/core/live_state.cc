@@ -1,0 +1,97 @@
+// What is asked of, or told to, a live file besides its bytes: times, durability,
+// status, and whether its hot copy may stay.
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "fs/core/live_files.h"
+#include "fs/core/status_attributes.h"
+
+namespace varve {
+
+Status LiveFiles::SetTimesLocked(InodeNumber inode, const InodeRecord& record, bool access,
+                                 bool modify) {
+  if (!S_ISREG(record.mode) || record.content == 0) return Status();
+  ASSIGN_OR_RETURN(const std::shared_ptr<OpenFile> file, UseLocked(inode, record));
+  const Status status = [&]() -> Status {
+    if (file->record.stored) return Status();  // the record alone knows
+    RETURN_IF_ERROR(ReadyToReadLocked(*file, record));
+    const std::shared_ptr<File> stage = file->body()->stage();
+    if (!stage) return Status();
+    ASSIGN_OR_RETURN(const struct stat before, stage->Stat());
+    struct timespec times[2] = {record.access_time, record.modify_time};
+    if (!access) times[0].tv_nsec = UTIME_OMIT;
+    if (!modify) times[1].tv_nsec = UTIME_OMIT;
+    RETURN_IF_ERROR(stage->SetTimes(times));
+    // Setting a time is no change of the content.
+    if (!(Stamp::Of(before) == file->captured)) return Status();
+    ASSIGN_OR_RETURN(const struct stat after, stage->Stat());
+    file->captured = Stamp::Of(after);
+    return Status();
+  }();
+  DoneLocked(file);
+  return status;
+}
+
+Result<std::optional<std::string>> LiveFiles::StatusLocked(InodeNumber inode,
+                                                           const InodeRecord& record,
+                                                           std::string_view name) {
+  ContentRecord content;
+  content.captured = content.stored = content.durable = true;  // as the empty one is
+  if (record.content != 0) {
+    ASSIGN_OR_RETURN(content, d_.tree.Content(record.content));
+  }
+  ASSIGN_OR_RETURN(const std::optional<VersionNumber> version,
+                   d_.history.NewestNumber(inode, record));
+  return StatusAttribute(name, {content, record.content, version});
+}
+
+Status LiveFiles::CaptureAllLocked() {
+  for (const auto& [inode, file] : files_) {
+    const Status flushed = FlushLocked(*file);
+    if (!flushed.ok() && flushed.os_errno() != ESTALE) return flushed;
+  }
+  return Status();
+}
+
+Status LiveFiles::MarkDurableLocked(ContentId content, StageId stage) {
+  ASSIGN_OR_RETURN(const std::optional<std::string> row,
+                   d_.tree.catalog().Get(key::Content(content)));
+  if (!row) return Status();
+  ASSIGN_OR_RETURN(ContentRecord record, ContentRecord::Decode(*row));
+  if (record.durable || record.stage != stage) return Status();
+  record.durable = true;
+  Batch batch;
+  Tree::PutContent(content, record, &batch);
+  RETURN_IF_ERROR(d_.tree.Apply(batch));
+  const std::shared_ptr<OpenFile> file = FindLocked(record.inode);
+  if (file && file->content == content) file->record.durable = true;
+  return Status();
+}
+
+void LiveFiles::TrimHotLocked(HotCache* hot) {
+  for (size_t tries = hot->files(); tries > 0; --tries) {
+    const ContentId content = hot->Excess();
+    if (content == 0) return;
+    Result<ContentRecord> record = d_.tree.Content(content);
+    if (!record.ok() || !record->stored || record->stage == 0) {
+      hot->Remove(content);  // it is hot no more
+      continue;
+    }
+    const std::shared_ptr<OpenFile> file = FindLocked(record->inode);
+    if (file && file->content == content) {
+      hot->Postpone(content);
+      continue;
+    }
+    Batch batch;
+    batch.Delete(key::Stage(record->stage));
+    const StageId stage = record->stage;
+    record->stage = 0;
+    Tree::PutContent(content, *record, &batch);
+    if (!d_.tree.Apply(batch).ok()) return;
+    d_.stages.Remove(stage);
+    hot->Remove(content);
+  }
+}
+
+}  // namespace varve

@@ -1,0 +1,101 @@
+// Extended attributes of live nodes.
+
+#include <sys/xattr.h>
+
+#include "fs/core/live_nodes.h"
+#include "fs/core/status_attributes.h"
+
+namespace varve {
+namespace {
+
+constexpr size_t kValueBytesMax = 64 << 10;
+constexpr size_t kListBytesMax = 64 << 10;
+constexpr std::string_view kAclPrefix = "system.posix_acl_";
+
+// POSIX ACLs would have to take part in every permission check; they are refused.
+Status CheckName(std::string_view name) {
+  if (name.starts_with(kAclPrefix)) return Status::Errno(EOPNOTSUPP);
+  if (name.size() > kNameBytesMax) return Status::Errno(ERANGE);
+  return Status();
+}
+
+}  // namespace
+
+Result<std::string> LiveNodes::GetXattr(const Caller&, NodeId node, std::string_view name) {
+  RETURN_IF_ERROR(CheckName(name));
+  if (name.starts_with(kStatusAttributePrefix)) {
+    MutexLock lock(d_.tree.mutex());
+    ASSIGN_OR_RETURN(const InodeRecord record, d_.tree.Inode(node));
+    if (S_ISREG(record.mode)) {
+      ASSIGN_OR_RETURN(std::optional<std::string> value, d_.files.StatusLocked(node, record, name));
+      if (value) return *std::move(value);
+    }
+  }
+  ASSIGN_OR_RETURN(std::optional<std::string> value,
+                   d_.tree.catalog().Get(key::Xattr(node, name)));
+  if (!value) return Status::Errno(ENODATA);
+  return *std::move(value);
+}
+
+Status LiveNodes::SetXattr(const Caller&, NodeId node, std::string_view name, ByteView value,
+                           int flags) {
+  RETURN_IF_ERROR(CheckName(name));
+  if (value.size() > kValueBytesMax) return Status::Errno(E2BIG);
+  if (name == "user.varve.sync") return d_.hurry();
+  if (name.starts_with(kStatusAttributePrefix)) return Status::Errno(EPERM);
+  MutexLock lock(d_.tree.mutex());
+  RETURN_IF_ERROR(Writable());
+  ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(node));
+  std::string row_key = key::Xattr(node, name);
+  ASSIGN_OR_RETURN(const std::optional<std::string> present, d_.tree.catalog().Get(row_key));
+  if (present && (flags & XATTR_CREATE) != 0) return Status::Errno(EEXIST);
+  if (!present && (flags & XATTR_REPLACE) != 0) return Status::Errno(ENODATA);
+  if (!present) {
+    // More names than listxattr(2) can ever return would be lost to every copy.
+    size_t listed = name.size() + 1;
+    const key::Range range = key::AllXattrs(node);
+    RETURN_IF_ERROR(d_.tree.catalog().Scan(range.begin, range.end,
+                                           [&](std::string_view key, std::string_view) {
+                                             listed += key::XattrName(key).size() + 1;
+                                             return true;
+                                           }));
+    if (listed > kListBytesMax) return Status::Errno(ENOSPC);
+  }
+  Batch batch;
+  batch.Put(std::move(row_key), std::string(AsText(value)));
+  record.change_time = d_.tree.Now();
+  Tree::PutInode(node, record, &batch);
+  RETURN_IF_ERROR(d_.tree.Apply(batch));
+  if (name == "security.capability")
+    if (const std::shared_ptr<OpenFile> file = d_.files.FindLocked(node)) file->capability = true;
+  return Status();
+}
+
+Result<std::string> LiveNodes::ListXattr(const Caller&, NodeId node) {
+  std::string names;
+  const key::Range range = key::AllXattrs(node);
+  RETURN_IF_ERROR(d_.tree.catalog().Scan(range.begin, range.end,
+                                         [&](std::string_view key, std::string_view) {
+                                           names.append(key::XattrName(key));
+                                           names.push_back('\0');
+                                           return true;
+                                         }));
+  return names;
+}
+
+Status LiveNodes::RemoveXattr(const Caller&, NodeId node, std::string_view name) {
+  RETURN_IF_ERROR(CheckName(name));
+  MutexLock lock(d_.tree.mutex());
+  RETURN_IF_ERROR(Writable());
+  ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(node));
+  std::string row_key = key::Xattr(node, name);
+  ASSIGN_OR_RETURN(const std::optional<std::string> present, d_.tree.catalog().Get(row_key));
+  if (!present) return Status::Errno(ENODATA);
+  Batch batch;
+  batch.Delete(std::move(row_key));
+  record.change_time = d_.tree.Now();
+  Tree::PutInode(node, record, &batch);
+  return d_.tree.Apply(batch);
+}
+
+}  // namespace varve

@@ -1,0 +1,299 @@
+#include "fs/core/recovery.h"
+
+#include <unordered_set>
+
+#include "fs/core/extent_map.h"
+#include "store/base/log.h"
+
+namespace varve {
+namespace {
+
+constexpr char kEpochMeta[] = "power_epoch";
+constexpr char kCleanMeta[] = "clean";
+
+bool SameTime(const struct timespec& a, const struct timespec& b) {
+  return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+class Recovery {
+ public:
+  Recovery(Tree& tree, StageArea& stages, HistoryWriter& history)
+      : tree_(tree), stages_(stages), history_(history) {}
+
+  Result<RecoveryReport> Run(const std::string& power_epoch);
+
+ private:
+  struct Staged {
+    StageId stage;
+    ContentId content;
+  };
+  Result<std::vector<Staged>> StageRows();
+  Status RecoverOne(const Staged& staged);
+  Status RecoverHot(const Staged& staged, ContentRecord record);
+  Status Finish(const Staged& staged, ContentRecord record);
+  Status FallBack(const Staged& staged, ContentRecord record);
+  Status ClampOverlay(ContentId content, uint64_t size, Batch* batch);
+  Status AppendDropped(const Staged& staged, const ContentRecord& record, Batch* batch);
+  // The newest durable version under one of the inode's names, and the rows of
+  // versions that name the lost content, which are deleted.
+  struct Found {
+    ContentId content = 0;
+    VersionRecord version;
+  };
+  Result<Found> NewestDurable(InodeNumber inode, const InodeRecord& record, ContentId lost,
+                              Batch* batch);
+  Result<bool> IsDurable(ContentId content);
+  Status RemoveStrayFiles();
+
+  Tree& tree_;
+  StageArea& stages_;
+  HistoryWriter& history_;
+  RecoveryReport report_;
+  bool epoch_changed_ = false;
+  std::unordered_set<StageId> kept_;
+};
+
+Result<RecoveryReport> Recovery::Run(const std::string& power_epoch) {
+  ASSIGN_OR_RETURN(const std::optional<std::string> before,
+                   tree_.catalog().Get(key::Meta(kEpochMeta)));
+  ASSIGN_OR_RETURN(const std::optional<std::string> clean,
+                   tree_.catalog().Get(key::Meta(kCleanMeta)));
+  epoch_changed_ = before && *before != power_epoch;
+  if (before && !clean)
+    report_.kind = epoch_changed_ ? CrashKind::kPowerCut : CrashKind::kDaemonDied;
+  ASSIGN_OR_RETURN(const std::vector<Staged> staged, StageRows());
+  for (const Staged& one : staged) RETURN_IF_ERROR(RecoverOne(one));
+  RETURN_IF_ERROR(RemoveStrayFiles());
+  Batch batch;
+  batch.Put(key::Meta(kEpochMeta), power_epoch);
+  batch.Delete(key::Meta(kCleanMeta));
+  RETURN_IF_ERROR(tree_.Apply(batch));
+  return std::move(report_);
+}
+
+Result<std::vector<Recovery::Staged>> Recovery::StageRows() {
+  std::vector<Staged> rows;
+  const key::Range range = key::Table(key::kStage);
+  RETURN_IF_ERROR(tree_.catalog().Scan(
+      range.begin, range.end, [&](std::string_view row_key, std::string_view row) {
+        ByteReader in(row);
+        rows.push_back({key::Id(row_key), in.U64()});
+        return true;
+      }));
+  return rows;
+}
+
+Status Recovery::RecoverOne(const Staged& staged) {
+  ASSIGN_OR_RETURN(const std::optional<std::string> row,
+                   tree_.catalog().Get(key::Content(staged.content)));
+  if (!row) {
+    LogWarning("staging file {:x} belongs to nobody; dropped", staged.stage);
+    Batch batch;
+    batch.Delete(key::Stage(staged.stage));
+    return tree_.Apply(batch);
+  }
+  ASSIGN_OR_RETURN(ContentRecord record, ContentRecord::Decode(*row));
+  if (record.stored) return RecoverHot(staged, std::move(record));
+  const bool trusted = !epoch_changed_ || record.durable;
+  if (trusted && stages_.Open(staged.stage, OpenMode::kRead).ok()) {
+    kept_.insert(staged.stage);
+    return Finish(staged, std::move(record));
+  }
+  return FallBack(staged, std::move(record));
+}
+
+Status Recovery::RecoverHot(const Staged& staged, ContentRecord record) {
+  if (!epoch_changed_) {
+    Result<std::shared_ptr<File>> file = stages_.Open(staged.stage, OpenMode::kRead);
+    if (file.ok()) {
+      kept_.insert(staged.stage);
+      report_.hot.push_back({staged.content, record.size_bytes});
+      return Status();
+    }
+  }
+  record.stage = 0;
+  Batch batch;
+  batch.Delete(key::Stage(staged.stage));
+  Tree::PutContent(staged.content, record, &batch);
+  return tree_.Apply(batch);
+}
+
+Status Recovery::AppendDropped(const Staged& staged, const ContentRecord& record, Batch* batch) {
+  kept_.erase(staged.stage);
+  batch->Delete(key::Content(staged.content));
+  batch->Delete(key::Stage(staged.stage));
+  if (!record.overlay) return Status();
+  const key::Range range = key::AllExtents(staged.content);
+  return tree_.catalog().Scan(range.begin, range.end,
+                              [&](std::string_view row_key, std::string_view) {
+                                batch->Delete(std::string(row_key));
+                                return true;
+                              });
+}
+
+// The bytes are good: what was open is captured, what was pending goes on.
+Status Recovery::Finish(const Staged& staged, ContentRecord record) {
+  Batch batch;
+  ASSIGN_OR_RETURN(const std::shared_ptr<File> file, stages_.Open(staged.stage, OpenMode::kRead));
+  ASSIGN_OR_RETURN(const struct stat stat, file->Stat());
+  const uint64_t size = static_cast<uint64_t>(stat.st_size);
+  Result<InodeRecord> inode = tree_.Inode(record.inode);
+  const bool current = inode.ok() && inode->content == staged.content && inode->links > 0;
+  if (!current) {
+    if (record.captured) {
+      report_.pending.push_back(staged.content);
+      return Status();
+    }
+    RETURN_IF_ERROR(AppendDropped(staged, record, &batch));
+    if (inode.ok() && inode->content == staged.content) {
+      inode->content = 0;
+      inode->size_bytes = 0;
+      Tree::PutInode(record.inode, *inode, &batch);
+    }
+    return tree_.Apply(batch);
+  }
+  ++report_.finished;
+  if (record.overlay) RETURN_IF_ERROR(ClampOverlay(staged.content, size, &batch));
+  const bool unchanged =
+      inode->size_bytes == size && SameTime(inode->modify_time, stat.st_mtim);
+  if (!record.captured && record.base == 0 && size == 0) {
+    // Created and never written.
+    RETURN_IF_ERROR(AppendDropped(staged, record, &batch));
+    inode->content = 0;
+    inode->size_bytes = 0;
+    Tree::PutInode(record.inode, *inode, &batch);
+    return tree_.Apply(batch);
+  }
+  inode->size_bytes = size;
+  inode->modify_time = stat.st_mtim;
+  if (!unchanged) inode->change_time = tree_.Now();
+  if (!record.captured || !unchanged)
+    RETURN_IF_ERROR(history_.Capture(record.inode, *inode, staged.content, &batch));
+  record.captured = true;
+  record.size_bytes = size;
+  Tree::PutContent(staged.content, record, &batch);
+  Tree::PutInode(record.inode, *inode, &batch);
+  report_.pending.push_back(staged.content);
+  return tree_.Apply(batch);
+}
+
+// A death between a truncation of the staging file and its row.
+Status Recovery::ClampOverlay(ContentId content, uint64_t size, Batch* batch) {
+  ASSIGN_OR_RETURN(const std::optional<std::string> row,
+                   tree_.catalog().Get(key::Extent(content, key::kBaseShown)));
+  if (!row) return Status();
+  ASSIGN_OR_RETURN(const uint64_t shown, DecodeOffset(*row));
+  if (shown > size) batch->Put(key::Extent(content, key::kBaseShown), EncodeOffset(size));
+  return Status();
+}
+
+Result<bool> Recovery::IsDurable(ContentId content) {
+  if (content == 0) return true;
+  ASSIGN_OR_RETURN(const std::optional<std::string> row,
+                   tree_.catalog().Get(key::Content(content)));
+  if (!row) return false;
+  ASSIGN_OR_RETURN(const ContentRecord record, ContentRecord::Decode(*row));
+  if (record.torn) return false;
+  if (record.stored) return true;
+  return record.durable && stages_.Open(record.stage, OpenMode::kRead).ok();
+}
+
+Result<Recovery::Found> Recovery::NewestDurable(InodeNumber inode, const InodeRecord& record,
+                                                ContentId lost, Batch* batch) {
+  Found found;
+  ASSIGN_OR_RETURN(const std::vector<LinkName> names, tree_.Names(inode, record));
+  for (const LinkName& name : names) {
+    ASSIGN_OR_RETURN(const InodeRecord parent, tree_.Inode(name.parent));
+    std::vector<std::pair<std::string, VersionRecord>> versions;
+    Status damaged;
+    const key::Range range = key::AllVersions(parent.history, name.name);
+    RETURN_IF_ERROR(tree_.catalog().Scan(
+        range.begin, range.end, [&](std::string_view row_key, std::string_view row) {
+          Result<VersionRecord> version = VersionRecord::Decode(row);
+          damaged = version.status();
+          if (!version.ok()) return false;
+          versions.emplace_back(row_key, *std::move(version));
+          return true;
+        }));
+    RETURN_IF_ERROR(damaged);
+    for (auto it = versions.rbegin(); it != versions.rend(); ++it) {
+      if (it->second.content == lost) {
+        batch->Delete(it->first);
+        continue;
+      }
+      if (found.content != 0) continue;
+      ASSIGN_OR_RETURN(const bool durable, IsDurable(it->second.content));
+      if (durable) found = {it->second.content, it->second};
+    }
+  }
+  return found;
+}
+
+Status Recovery::FallBack(const Staged& staged, ContentRecord record) {
+  Batch batch;
+  RETURN_IF_ERROR(AppendDropped(staged, record, &batch));
+  Result<InodeRecord> inode = tree_.Inode(record.inode);
+  if (!inode.ok()) return tree_.Apply(batch);
+  ASSIGN_OR_RETURN(Found found, NewestDurable(record.inode, *inode, staged.content, &batch));
+  if (inode->content != staged.content) return tree_.Apply(batch);
+  if (found.content == 0 && record.base != 0) {
+    ASSIGN_OR_RETURN(const bool durable, IsDurable(record.base));
+    if (durable) {
+      ASSIGN_OR_RETURN(const ContentRecord base, tree_.Content(record.base));
+      found.content = record.base;
+      found.version.size_bytes = base.size_bytes;
+      found.version.modify_time = inode->modify_time;
+    }
+  }
+  const std::string path = tree_.PathOf(record.inode);
+  if (found.content != 0) {
+    ++report_.fallen_back;
+    LogWarning("{}: its newest content was not durable; it shows the version before", path);
+    inode->content = found.content;
+    inode->size_bytes = found.version.size_bytes;
+    inode->modify_time = found.version.modify_time;
+  } else if (!record.captured && inode->size_bytes == 0) {
+    inode->content = 0;  // created, never closed after a write: empty it was
+  } else {
+    ++report_.torn;
+    LogWarning("{}: it had no durable content; it is empty now, and marked torn", path);
+    ContentRecord torn;
+    torn.captured = torn.stored = torn.durable = torn.torn = true;
+    torn.complete = false;
+    torn.incomplete_reason = "a power cut came before its content was durable";
+    torn.inode = record.inode;
+    Tree::PutContent(staged.content, torn, &batch);
+    inode->size_bytes = 0;
+    RETURN_IF_ERROR(history_.Capture(record.inode, *inode, staged.content, &batch));
+  }
+  inode->hole_bytes = 0;
+  Tree::PutInode(record.inode, *inode, &batch);
+  return tree_.Apply(batch);
+}
+
+Status Recovery::RemoveStrayFiles() {
+  ASSIGN_OR_RETURN(const std::vector<StageId> files, stages_.List());
+  std::vector<StageId> stray;
+  for (const StageId file : files)
+    if (!kept_.contains(file)) stray.push_back(file);
+  // Rows that drop them have to be durable before the files go.
+  if (!stray.empty()) RETURN_IF_ERROR(tree_.catalog().SyncLog());
+  stages_.Reap(stray);
+  report_.dropped_stages = stray.size();
+  return Status();
+}
+
+}  // namespace
+
+Result<RecoveryReport> Recover(Tree& tree, StageArea& stages, HistoryWriter& history,
+                               const std::string& power_epoch) {
+  return Recovery(tree, stages, history).Run(power_epoch);
+}
+
+Status MarkClean(Tree& tree) {
+  Batch batch;
+  batch.Put(key::Meta(kCleanMeta), "1");
+  return tree.Apply(batch);
+}
+
+}  // namespace varve

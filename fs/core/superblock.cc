@@ -1,0 +1,67 @@
+#include "fs/core/superblock.h"
+
+#include <algorithm>
+
+#include "store/base/checksum.h"
+#include "store/chunk/fingerprint.h"
+
+namespace varve {
+namespace {
+
+constexpr std::string_view kMagic = "VarveFS\n";
+constexpr char kPath[] = "superblock";
+constexpr size_t kBytesMax = 4096;
+
+}  // namespace
+
+std::string Superblock::Encode() const {
+  std::string bytes;
+  ByteWriter out(&bytes);
+  out.Raw(AsBytes(kMagic));
+  out.U32(format_version);
+  out.U64(static_cast<uint64_t>(created_s));
+  out.Text(secret);
+  out.U64(Checksum64(AsBytes(bytes)));
+  return bytes;
+}
+
+Result<Superblock> Superblock::Decode(std::string_view bytes, const std::string& name) {
+  ByteReader in(bytes);
+  if (AsText(in.Raw(kMagic.size())) != kMagic)
+    return Status(Code::kInvalid, name + " is not a VarveFS store: its superblock is something else");
+  Superblock superblock;
+  superblock.format_version = in.U32();
+  if (superblock.format_version > kFormatVersion)
+    return Status(Code::kInvalid,
+                  name + " has store format " + std::to_string(superblock.format_version) +
+                      ", and this varve knows formats up to " + std::to_string(kFormatVersion) +
+                      "; use a newer varve");
+  superblock.created_s = static_cast<int64_t>(in.U64());
+  superblock.secret = in.Text();
+  const size_t signed_bytes = bytes.size() - in.remaining();
+  const uint64_t checksum = in.U64();
+  if (!in.Done() || superblock.secret.size() != Fingerprinter::kSecretBytes ||
+      checksum != Checksum64(AsBytes(bytes.substr(0, signed_bytes))))
+    return Status(Code::kCorrupt,
+                  "the superblock of " + name + " is damaged; varve fsck --repair may restore it");
+  return superblock;
+}
+
+Result<Superblock> OpenSuperblock(Disk& disk, const std::string& name, int64_t now_s) {
+  const Result<std::string> bytes = ReadFile(disk, kPath, kBytesMax);
+  if (bytes.ok()) return Superblock::Decode(*bytes, name);
+  if (bytes.status().code() != Code::kNotFound) return bytes.status();
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, disk.List("."));
+  for (const std::string& other : names) {
+    if (other == "lost+found" || other == "lock" || other.starts_with("superblock")) continue;
+    return Status(Code::kInvalid, name + " is neither empty nor a VarveFS store (it holds \"" +
+                                      other + "\"); name an empty or a new directory");
+  }
+  Superblock superblock;
+  superblock.secret = Fingerprinter::MakeSecret();
+  superblock.created_s = now_s;
+  RETURN_IF_ERROR(ReplaceFile(disk, kPath, AsBytes(superblock.Encode())));
+  return superblock;
+}
+
+}  // namespace varve
