@@ -104,7 +104,7 @@ bool Widen(ByteView extra, uint32_t raw_bytes, EntrySizes* sizes) {
       sizes->local_offset != kElsewhere)
     return true;
   ByteReader in(extra);
-  while (in.remaining() >= 4) {
+  while (in.ok() && in.remaining() >= 4) {
     const uint16_t id = in.U16();
     ByteReader field(in.Raw(in.U16()));
     if (id != kZip64Extra) continue;
