@@ -6,7 +6,7 @@
 #include "tests/support/bytes_source.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  varve::testing::BytesSource source({reinterpret_cast<const char*>(data), size});
+  varve::testing::BytesSource source(std::string(reinterpret_cast<const char*>(data), size));
   const auto found = varve::CheckSafetensors(source);
   CHECK(found.ok());
   if (*found && (*found)->complete) {

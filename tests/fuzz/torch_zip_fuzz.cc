@@ -6,7 +6,7 @@
 #include "tests/support/bytes_source.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  varve::testing::BytesSource source({reinterpret_cast<const char*>(data), size});
+  varve::testing::BytesSource source(std::string(reinterpret_cast<const char*>(data), size));
   const auto directory = varve::FindZipDirectory(source);
   CHECK(directory.ok());
   if (*directory) CHECK((*directory)->offset_bytes + (*directory)->size_bytes <= size);
