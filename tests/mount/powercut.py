@@ -146,13 +146,15 @@ def _unmount(path):
 
 
 class PowerCutDisk:
-    """Below `directory`: image (a plain file), device/ (the disk), fs/ (the filesystem)."""
+    """Below `directory`: image (a plain file), filesystem (the name of what is in it), device/ (the
+    disk), fs/ (where it is mounted)."""
 
     def __init__(self, directory, size_bytes=SIZE_BYTES, filesystem="ext4"):
         self.directory = os.path.abspath(directory)
         self.size_bytes = size_bytes
         self.filesystem = filesystem
         self.image = os.path.join(self.directory, "image")
+        self.kind_path = os.path.join(self.directory, "filesystem")
         self.device_path = os.path.join(self.directory, "device")
         self.path = os.path.join(self.directory, "fs")
 
@@ -170,6 +172,11 @@ class PowerCutDisk:
         if new:
             with open(self.image, "wb") as file:
                 file.truncate(self.size_bytes)
+            with open(self.kind_path, "w", encoding="ascii") as file:
+                file.write(self.filesystem)
+        else:
+            with open(self.kind_path, encoding="ascii") as file:
+                self.filesystem = file.read()
         _run(program(), self.image, self.device_path)
         with _LoopDevice(os.path.join(self.device_path, "disk.img")) as device:
             if new:
@@ -213,17 +220,18 @@ def main():
     for name in ("start", "counts", "cut", "recover", "stop"):
         command = commands.add_parser(name)
         command.add_argument("directory", metavar="DIR")
-        command.add_argument("--filesystem", choices=sorted(MAKE), default="ext4")
         if name == "start":
+            command.add_argument("--filesystem", choices=sorted(MAKE), default="ext4")
             command.add_argument("--size", type=int, default=SIZE_BYTES, metavar="BYTES")
         if name == "cut":
             command.add_argument("--loss", choices=LOSSES, default="random")
             command.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    reason = unavailable(options.filesystem)
+    filesystem = getattr(options, "filesystem", "ext4")
+    reason = unavailable(filesystem)
     if reason:
         sys.exit(f"powercut.py: {reason}")
-    disk = PowerCutDisk(options.directory, getattr(options, "size", SIZE_BYTES), options.filesystem)
+    disk = PowerCutDisk(options.directory, getattr(options, "size", SIZE_BYTES), filesystem)
     try:
         if options.command in ("start", "recover"):
             print(getattr(disk, options.command)().path)
