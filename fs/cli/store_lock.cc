@@ -19,14 +19,14 @@
 namespace varve {
 namespace {
 
-// "PID MOUNTPOINT\n"; the writer may be in the middle of it.
+// "PID MOUNTPOINT\n" or "PID fsck\n"; the writer may be in the middle of it.
 StoreHolder ParseHolder(std::string_view line) {
   StoreHolder holder;
   const std::string text(line.substr(0, line.find('\n')));
   char* end = nullptr;
   holder.pid = static_cast<pid_t>(std::strtol(text.c_str(), &end, 10));
   while (*end == ' ') ++end;
-  holder.mount_point = end;
+  if (*end == '/') holder.mount_point = end;
   return holder;
 }
 

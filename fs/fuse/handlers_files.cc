@@ -20,20 +20,7 @@ void CreateUnnamed(fuse_req_t raw, fuse_ino_t parent, mode_t mode, fuse_file_inf
 
 void Open(fuse_req_t raw, fuse_ino_t node, fuse_file_info* file) noexcept {
   Request request(raw, Operation::kOpen);
-  const Caller caller = request.GetCaller();
-  const Result<Opened> opened = request.Nodes(node).Open(caller, node, file->flags);
-  // Truncating on behalf of somebody unprivileged takes suid, sgid and capabilities.
-  if (opened.ok() && file->kill_suidgid != 0 && (file->flags & O_TRUNC) != 0) {
-    AttributeChange change;
-    change.clear_set_id = true;
-    const auto cleared = request.Nodes(node).SetAttributes(caller, node, change, opened->handle);
-    if (!cleared.ok()) {
-      request.Nodes(node).Release(node, opened->handle);
-      request.Reply(cleared.status());
-      return;
-    }
-  }
-  request.ReplyOpened(node, opened, file);
+  request.ReplyOpened(node, request.Nodes(node).Open(request.GetCaller(), node, file->flags), file);
 }
 
 void Read(fuse_req_t raw, fuse_ino_t node, size_t size, off_t offset,

@@ -34,7 +34,10 @@ void KernelLink::Start(fuse_session* session, bool passthrough,
   session_ = session;
   on_refusal_ = std::move(on_refusal);
   passthrough_ = passthrough;
-  device_ = fuse_session_fd(session);
+  {
+    WriterLock device_lock(device_mutex_);
+    device_ = fuse_session_fd(session);
+  }
   running_ = true;
   thread_ = std::thread([this] { Run(); });
 }
@@ -43,19 +46,22 @@ void KernelLink::Stop() {
   {
     MutexLock lock(mutex_);
     running_ = false;
-    device_ = -1;
     queue_.clear();
     queued_nodes_.clear();
   }
   changed_.NotifyAll();
+  {
+    WriterLock device_lock(device_mutex_);
+    device_ = -1;
+  }
   if (thread_.joinable()) thread_.join();
 }
 
 int32_t KernelLink::RegisterBacking(int descriptor) {
-  const int device = device_;
-  if (device < 0 || !passthrough_) return 0;
+  ReaderLock device_lock(device_mutex_);
+  if (device_ < 0 || !passthrough_) return 0;
   BackingMap map{descriptor, 0, 0};
-  const int id = ioctl(device, kBackingOpen, &map);
+  const int id = ioctl(device_, kBackingOpen, &map);
   if (id > 0) return id;
   const int os_errno = errno;
   if (IsLasting(os_errno) && passthrough_.exchange(false)) Refuse(os_errno);
@@ -63,11 +69,11 @@ int32_t KernelLink::RegisterBacking(int descriptor) {
 }
 
 void KernelLink::UnregisterBacking(int32_t backing_id) {
-  const int device = device_;
-  if (device < 0 || backing_id <= 0) return;
+  ReaderLock device_lock(device_mutex_);
+  if (device_ < 0 || backing_id <= 0) return;
   auto id = static_cast<uint32_t>(backing_id);
   // Fails only if the id is unknown, and then there is nothing to drop.
-  static_cast<void>(ioctl(device, kBackingClose, &id));
+  static_cast<void>(ioctl(device_, kBackingClose, &id));
 }
 
 void KernelLink::InvalidateNode(NodeId node) { Queue({node, ""}); }

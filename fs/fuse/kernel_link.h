@@ -55,7 +55,8 @@ class KernelLink final : public KernelChannel {
   void Run() noexcept;
   void Deliver(const Invalidation& invalidation);
 
-  std::atomic<int> device_{-1};  // of the session, while started
+  SharedMutex device_mutex_;                   // taken last
+  int device_ GUARDED_BY(device_mutex_) = -1;  // of the session, while started
   std::atomic<bool> passthrough_{false};
   std::function<void(int)> on_refusal_;
   fuse_session* session_ = nullptr;

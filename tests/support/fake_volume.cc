@@ -277,8 +277,11 @@ Result<Created> FakeVolume::CreateUnnamed(const Caller& caller, NodeId parent, m
   return Created{entry, OpenNode(node)};
 }
 
-Result<Opened> FakeVolume::Open(const Caller&, NodeId node, int flags) {
+Result<Opened> FakeVolume::Open(const Caller& caller, NodeId node, int flags) {
   MutexLock lock(mutex_);
+  if ((flags & O_TRUNC) != 0 && caller.uid != 0) {
+    Find(node)->stat.st_mode &= ~static_cast<mode_t>(S_ISUID | S_ISGID);
+  }
   if ((flags & O_TRUNC) != 0 && ftruncate(Find(node)->bytes.get(), 0) != 0) {
     return Status::Errno(errno);
   }
