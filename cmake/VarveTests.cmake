@@ -38,6 +38,7 @@ function(varve_gtest_folder FOLDER SECONDS)
   endif()
   gtest_discover_tests(${FOLDER}_tests
     TEST_PREFIX "${FOLDER}/"
+    NO_PRETTY_VALUES
     DISCOVERY_MODE PRE_TEST
     DISCOVERY_TIMEOUT 60
     PROPERTIES LABELS ${FOLDER} TIMEOUT ${seconds} ENVIRONMENT "${VARVE_TEST_ENVIRONMENT}")
