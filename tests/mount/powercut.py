@@ -15,6 +15,9 @@ a machine that is off. recover() mounts what has survived.
         mount_varve(store=disk.path + "/store")
         check()
 
+Only what was acknowledged before cut() was called counts as acknowledged: on a machine that is off
+nothing runs, but here the kernel goes on, and not all that it says after its disk has gone is true.
+
 The losses are "all" (everything unflushed), "tail" (all behind a random point in the order of
 writing) and "random" (each 512-byte sector for itself, older bytes or newest).
 
@@ -27,7 +30,8 @@ The same from a shell, with the state kept in DIR:
     powercut.py stop DIR                a clean unmount; DIR/image stays
 
 Needs root, loop devices and the program power_cut_disk, which is built with the tests: the one in
-$VARVE_POWER_CUT_DISK, else beside $VARVE, else in build/release. unavailable() says what is missing.
+$VARVE_POWER_CUT_DISK, else beside $VARVE, else in build/release. unavailable() says what is
+missing.
 Everything goes away with the last unmount, also when the test is killed in a mount namespace of
 its own.
 """
@@ -215,7 +219,7 @@ class PowerCutDisk:
 
 def main():
     parser = argparse.ArgumentParser(
-        description="A mounted filesystem whose power can be cut; the file's head says how it works.")
+        description="A mounted filesystem whose power can be cut; see the head of the file.")
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("start", "counts", "cut", "recover", "stop"):
         command = commands.add_parser(name)
