@@ -11,6 +11,7 @@
 #include "fs/cli/mount_server.h"
 #include "fs/cli/output.h"
 #include "fs/cli/signal_watcher.h"
+#include "fs/cli/standard_streams.h"
 #include "fs/fuse/unmount.h"
 #include "store/base/clock.h"
 #include "store/base/log.h"
@@ -104,8 +105,9 @@ ExitCode Supervisor::Run(MountReporter reporter) {
       reporter.Failed(fmt::format("no process could be started: {}", std::strerror(errno)));
       return kFailed;
     }
-    // The daemon has it now; after the first there is nobody to report to.
+    // The daemon has them now; after the first there is nobody to report to.
     reporter = MountReporter();
+    if (!request_.foreground) CloseStandardStreams();
     const int status = WaitForDaemon();
     const int64_t lived_ns = clock.MonotonicNs() - start_ns;
     if (WIFEXITED(status) && first && lived_ns < kQuickDeathNs && WEXITSTATUS(status) != kDone) {

@@ -20,7 +20,11 @@ namespace {
 
 Status Refuse(std::string sentence) { return Status(Code::kInvalid, std::move(sentence)); }
 
-// A mount point whose daemon died answers every call with ENOTCONN.
+// What every call on a mount fails with whose daemon has died.
+bool IsDead(int os_errno) {
+  return os_errno == ENOTCONN || os_errno == ECONNABORTED || os_errno == ESHUTDOWN;
+}
+
 Status RemoveDeadMount(const std::string& mount_point) {
   const Result<MountedPath> mounted = FindMount(mount_point);
   if (!mounted.ok()) {
@@ -41,7 +45,7 @@ Status CheckMountPoint(const std::string& mount_point) {
   const std::string shown = Printable(mount_point);
   struct stat info {};
   int failure = stat(mount_point.c_str(), &info) == 0 ? 0 : errno;
-  if (failure == ENOTCONN) {
+  if (IsDead(failure)) {
     RETURN_IF_ERROR(RemoveDeadMount(mount_point));
     failure = stat(mount_point.c_str(), &info) == 0 ? 0 : errno;
   }

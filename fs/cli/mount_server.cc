@@ -15,6 +15,7 @@
 
 #include "fs/cli/output.h"
 #include "fs/cli/signal_watcher.h"
+#include "fs/cli/standard_streams.h"
 #include "fs/cli/version.h"
 #include "fs/core/volume.h"
 #include "fs/fuse/session.h"
@@ -45,13 +46,6 @@ void PrepareProcess() {
   std::ofstream("/proc/self/oom_score_adj") << kOomScore;
   // The daemon keeps no other directory from being unmounted.
   if (chdir("/") != 0) LogWarning("chdir to / failed: {}", std::strerror(errno));
-}
-
-void CloseStandardStreams() {
-  const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
-  for (int stream = 0; null.valid() && stream <= STDERR_FILENO; ++stream) {
-    dup2(null.get(), stream);
-  }
 }
 
 VolumeOptions ToVolumeOptions(const MountRequest& request) {

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -21,6 +23,7 @@
 #include "fs/cli/store_lock.h"
 #include "fs/fuse/unmount.h"
 #include "store/base/clock.h"
+#include "store/base/unique_fd.h"
 
 namespace varve {
 namespace {
@@ -29,6 +32,7 @@ constexpr int64_t kNsPerSecond = 1'000'000'000;
 // What does not shrink any more waits for something else, a writer for example: the
 // daemon stores it after the mount is gone.
 constexpr int64_t kStalledNs = 3 * kNsPerSecond;
+constexpr int kLastStepsMs = 2000;  // from letting go of the store to the process's end
 constexpr auto kPollInterval = std::chrono::milliseconds(100);
 
 struct UmountRequest {
@@ -67,8 +71,8 @@ class Unmounter {
  private:
   // Waits until nothing is pending, or no more progress is made, or time is up.
   void AwaitDrained();
-  // Waits until the daemon has let go of the store.
-  ExitCode AwaitDaemon();
+  // Waits until the daemon has let go of the store, and is gone.
+  ExitCode AwaitDaemon(const UniqueFd& daemon);
   ExitCode Finish(ExitCode code, const std::string& sentence) const;
   int64_t WaitedNs() { return clock_.MonotonicNs() - start_ns_; }
   bool TimeIsUp() {
@@ -105,12 +109,25 @@ void Unmounter::AwaitDrained() {
   }
 }
 
-ExitCode Unmounter::AwaitDaemon() {
+// The process that has the store, to wait for its end; invalid if nobody knows it.
+UniqueFd OpenDaemon(const std::string& store_path) {
+  const auto holder = FindStoreHolder(store_path);
+  if (!holder.ok() || !*holder) return UniqueFd();
+  return UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, (*holder)->pid, 0)));
+}
+
+ExitCode Unmounter::AwaitDaemon(const UniqueFd& daemon) {
   const int64_t timeout_ns =
       request_.timeout_seconds < 0
           ? -1
           : std::max<int64_t>(0, static_cast<int64_t>(request_.timeout_seconds * 1e9) - WaitedNs());
   const Result<bool> free = WaitForStore(mount_.store, timeout_ns);
+  if (free.ok() && *free && daemon.valid()) {
+    struct pollfd end {
+      daemon.get(), POLLIN, 0
+    };
+    poll(&end, 1, kLastStepsMs);
+  }
   waited_ns_ = WaitedNs();
   if (free.ok() && *free) return Finish(kDone, "");
   // A store of another user, or one that is out of reach, cannot be asked.
@@ -143,6 +160,7 @@ ExitCode Unmounter::Run() {
                               left_->files, HumanSize(left_->bytes), request_.timeout_seconds,
                               Printable(mount_.root)));
   }
+  const UniqueFd daemon = OpenDaemon(mount_.store);
   const Status status = Unmount(mount_.root, {.lazy = request_.lazy});
   waited_ns_ = WaitedNs();
   if (!status.ok()) {
@@ -156,7 +174,7 @@ ExitCode Unmounter::Run() {
   }
   unmounted_ = true;
   // Who detaches lazily does not want to wait for the last user.
-  return request_.lazy ? Finish(kDone, "") : AwaitDaemon();
+  return request_.lazy ? Finish(kDone, "") : AwaitDaemon(daemon);
 }
 
 ExitCode RunUmount(const UmountRequest& request) {
