@@ -17,9 +17,9 @@
 namespace varve {
 
 using InodeNumber = uint64_t;
-using ContentId = uint64_t;   // one captured or growing byte sequence; 0 is the empty one
-using StageId = uint64_t;     // names a staging file; 0 is none
-using HistoryId = uint64_t;   // what a directory's history hangs on; outlives its inode
+using ContentId = uint64_t;  // one captured or growing byte sequence; 0 is the empty one
+using StageId = uint64_t;    // names a staging file; 0 is none
+using HistoryId = uint64_t;  // what a directory's history hangs on; outlives its inode
 using VersionNumber = uint32_t;
 
 namespace key {
@@ -30,17 +30,17 @@ std::string Inode(InodeNumber inode);
 std::string Dirent(InodeNumber parent, uint64_t slot);
 std::string Symlink(InodeNumber inode);
 std::string Xattr(InodeNumber inode, std::string_view name);
-std::string Orphan(InodeNumber inode);       // removed, but still open at the last look
+std::string Orphan(InodeNumber inode);  // removed, but still open at the last look
 // One name of an inode that has several; an inode with one name keeps it in its record.
 std::string Link(InodeNumber inode, InodeNumber parent, std::string_view name);
 std::string Content(ContentId content);
-// One segment of a recipe, by the offset of its first byte in the content.
+// One segment of a recipe, by the offset where it ends in the content.
 std::string Recipe(ContentId content, uint64_t offset_bytes);
 // A range of an overlay that its staging file holds, by its offset -> its end.
 // At kBaseShown: how many bytes of the base show through, from its start.
 std::string Extent(ContentId content, uint64_t offset_bytes);
 inline constexpr uint64_t kBaseShown = ~uint64_t{0};
-std::string Stage(StageId stage);            // -> its content
+std::string Stage(StageId stage);  // -> its content
 std::string Chunk(const ChunkId& id);
 std::string Version(HistoryId history, std::string_view name, VersionNumber number);
 std::string Name(HistoryId history, std::string_view name);  // -> counters of a name
