@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -45,6 +46,10 @@ Status CheckMountPoint(const std::string& mount_point) {
   const std::string shown = Printable(mount_point);
   struct stat info {};
   int failure = stat(mount_point.c_str(), &info) == 0 ? 0 : errno;
+  // The kernel may know a dead mount's root from before and answer stat(2) by
+  // itself; statvfs(2) always asks the daemon.
+  struct statvfs space {};
+  if (failure == 0 && statvfs(mount_point.c_str(), &space) != 0 && IsDead(errno)) failure = errno;
   if (IsDead(failure)) {
     RETURN_IF_ERROR(RemoveDeadMount(mount_point));
     failure = stat(mount_point.c_str(), &info) == 0 ? 0 : errno;
