@@ -7,12 +7,16 @@
 // Order, and every crash test checks it: Digest() has appended all new chunks ->
 // Sync() -> the caller applies the batch to the catalog -> Forget(). Until then
 // the chunks are known to this object only, which lets contents that are digested
-// at the same time share them.
+// at the same time share them. A chunk is shared only after comparing its bytes.
 //
 // Threads:  all methods may be called concurrently. Digest() runs on its caller's
-//           thread. Decoding and reading ahead use a bounded pool of threads.
+//           thread. Reading ahead uses a bounded pool of threads.
 // Memory:   bounded: about 24 MiB per running Digest(), one cache for all readers.
-// Errors:   kCorrupt and kIo of a read name the content; kBusy: cancelled.
+// Errors:   kCorrupt and kIo of a read name the content, and are logged with the
+//           path; wrong bytes are never returned. A failed or cancelled Digest()
+//           leaves nothing but chunks that the next one finds.
+// Lifetime: readers and replies' bytes are let go of before the store is; what it
+//           is made from outlives it.
 // Format:   docs/FORMAT.md, "Recipes".
 #pragma once
 
@@ -38,20 +42,22 @@ struct ByteRange {
 class ContentSource {
  public:
   virtual ~ContentSource() = default;
-  virtual uint64_t size_bytes() const = 0;
+  virtual uint64_t size_bytes() const = 0;  // does not change
   // The first range of data at or after `offset`; begin == end == size when only
-  // a hole is left. What lies before it is zeros.
+  // a hole is left. What lies before it is zeros, and becomes a hole of the content.
   virtual Result<ByteRange> NextData(uint64_t offset) = 0;
+  // All of `out`; less means that the content changed, and ends the digest (kBusy).
   virtual Result<size_t> ReadAt(uint64_t offset, MutableBytes out) = 0;
   // Asked between chunks; true stops the digest with kBusy.
   virtual bool Cancelled() = 0;
 };
 
 // A content that is another one with some ranges changed: what did not change
-// keeps its pieces, and costs nothing.
+// keeps its pieces, and costs nothing. The base is stored, and stays so meanwhile.
 struct DigestBase {
   ContentId content = 0;
-  uint64_t valid_bytes = 0;        // of the base that shows through, from offset 0
+  uint64_t valid_bytes = 0;        // of the base that shows through, from offset 0;
+                                   // at most its size
   std::vector<ByteRange> changed;  // ascending, disjoint
 };
 
@@ -85,10 +91,15 @@ class ContentStore {
  public:
   virtual ~ContentStore() = default;
 
+  // Of a content of hundreds of GiB the first rows are synced and applied already
+  // when it returns; they mean nothing before the content's record says "stored".
+  // What an earlier attempt has left is removed. REQUIRES: nobody reads `content`.
+  // Fails with kBusy when it was cancelled; kNoSpace, kIo, kReadOnly as the packs say.
   virtual Result<Digested> Digest(ContentSource& source, ContentId content,
                                   const std::optional<DigestBase>& base) = 0;
   virtual Status Sync() = 0;
-  // The batch that holds these chunks is applied, or will never be.
+  // The batch that holds these chunks is applied, or will never be. Once for each
+  // Digest() that succeeded.
   virtual void Forget(const std::vector<ChunkId>& new_chunks) = 0;
 
   // `path_for_messages` is what the log calls it when its bytes are damaged.
