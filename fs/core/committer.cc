@@ -59,12 +59,9 @@ void Committer::Beat() {
 Status Committer::CommitNow() {
   MutexLock lock(commit_mutex_);
   const std::vector<StageId> removed = d_.stages.TakeRemoved();
-  const Status committed = d_.catalog.Commit(
-      [this](uint64_t sequence, const std::vector<Batch::Change>& changes) -> Status {
-        const std::string journal = EncodeJournal(changes);
-        if (journal.empty()) return Status();
-        // Not flushed here: the index has it too, and the next flush of the packs does.
-        return d_.packs.AppendJournal(sequence, AsBytes(journal));
+  const Status committed =
+      d_.catalog.Commit([this](uint64_t sequence, const std::vector<Batch::Change>& changes) {
+        return WriteJournal(d_.packs, sequence, changes);
       });
   if (!committed.ok()) {
     for (const StageId stage : removed) d_.stages.Remove(stage);

@@ -1,6 +1,6 @@
 // The heartbeat: once a second commits what was applied, and keeps promises of time.
 //
-// A commit writes a journal to the packs, then the index; staging files whose last
+// A commit writes a journal to the packs, durably, then the index; staging files whose last
 // row went with it are removed after. Closed data that the digester has not stored
 // after three seconds is made durable in its staging file, so that it is within five.
 //
