@@ -7,12 +7,9 @@ namespace {
 
 // Numbers are reserved in blocks, one row a block; a crash skips the rest of one.
 constexpr uint64_t kIdBlock = 1 << 16;
-constexpr uint64_t kFirstId = 16;  // below: the root and room for other fixed ones
-constexpr char kIdsMeta[] = "reserved_ids";
 
-// A slot is 59 bits of hash and 4 bits of probe. Cookies below kSlotMin are "." and "..".
-constexpr uint64_t kProbes = 16;
-constexpr uint64_t kSlotMin = kProbes;
+// Cookies below it are "." and "..".
+constexpr uint64_t kSlotMin = Tree::kProbes;
 constexpr uint64_t kHashMask = (uint64_t{1} << 59) - 1;
 
 }  // namespace
@@ -21,16 +18,10 @@ Tree::Tree(Catalog& catalog, const Fingerprinter& fingerprinter, Clock& clock)
     : catalog_(catalog), fingerprinter_(fingerprinter), clock_(clock) {}
 
 Status Tree::Open(uid_t uid, gid_t gid) {
-  ASSIGN_OR_RETURN(const std::optional<std::string> row, catalog_.Get(key::Meta(kIdsMeta)));
+  ASSIGN_OR_RETURN(const uint64_t reserved, ReservedIds());
   {
     MutexLock lock(id_mutex_);
-    next_id_ = kFirstId;
-    if (row) {
-      ByteReader in(*row);
-      next_id_ = in.U64();
-      if (!in.Done()) return Status(Code::kCorrupt, "the index's counter of numbers is damaged");
-    }
-    reserved_ids_ = next_id_;
+    next_id_ = reserved_ids_ = reserved;
   }
   ASSIGN_OR_RETURN(const std::optional<std::string> root, catalog_.Get(key::Inode(kRootNode)));
   if (root) return Status();
@@ -47,13 +38,26 @@ Status Tree::Open(uid_t uid, gid_t gid) {
   return Apply(batch);
 }
 
+Result<uint64_t> Tree::ReservedIds() {
+  ASSIGN_OR_RETURN(const std::optional<std::string> row, catalog_.Get(key::Meta(kIdsMeta)));
+  if (!row) return kFirstId;
+  ByteReader in(*row);
+  const uint64_t reserved = in.U64();
+  if (!in.Done()) return Status(Code::kCorrupt, "the index's counter of numbers is damaged");
+  return reserved;
+}
+
+void Tree::PutReservedIds(uint64_t end, Batch* batch) {
+  std::string value;
+  ByteWriter(&value).U64(end);
+  batch->Put(key::Meta(kIdsMeta), std::move(value));
+}
+
 Result<uint64_t> Tree::NewId() {
   MutexLock lock(id_mutex_);
   if (next_id_ == reserved_ids_) {
-    std::string value;
-    ByteWriter(&value).U64(reserved_ids_ + kIdBlock);
     Batch batch;
-    batch.Put(key::Meta(kIdsMeta), std::move(value));
+    PutReservedIds(reserved_ids_ + kIdBlock, &batch);
     RETURN_IF_ERROR(catalog_.Apply(batch));
     reserved_ids_ += kIdBlock;
   }
@@ -68,8 +72,7 @@ Result<InodeRecord> Tree::Inode(InodeNumber inode) {
 
 Result<ContentRecord> Tree::Content(ContentId content) {
   ASSIGN_OR_RETURN(const std::optional<std::string> row, catalog_.Get(key::Content(content)));
-  if (!row)
-    return Status(Code::kCorrupt, "the index lacks content " + std::to_string(content));
+  if (!row) return Status(Code::kCorrupt, "the index lacks content " + std::to_string(content));
   return ContentRecord::Decode(*row);
 }
 
@@ -81,8 +84,7 @@ uint64_t Tree::FirstSlot(std::string_view name) const {
 Result<std::optional<NamedEntry>> Tree::Find(InodeNumber parent, std::string_view name) {
   const uint64_t first = FirstSlot(name);
   for (uint64_t slot = first; slot < first + kProbes; ++slot) {
-    ASSIGN_OR_RETURN(const std::optional<std::string> row,
-                     catalog_.Get(key::Dirent(parent, slot)));
+    ASSIGN_OR_RETURN(const std::optional<std::string> row, catalog_.Get(key::Dirent(parent, slot)));
     if (!row) break;
     ASSIGN_OR_RETURN(DirentRecord record, DirentRecord::Decode(*row));
     if (record.name == name) return std::optional<NamedEntry>({slot, std::move(record)});
@@ -95,8 +97,7 @@ Result<uint64_t> Tree::SlotForNew(InodeNumber parent, std::string_view name) {
   if (name == ".varve") return Status::Errno(EEXIST);
   const uint64_t first = FirstSlot(name);
   for (uint64_t slot = first; slot < first + kProbes; ++slot) {
-    ASSIGN_OR_RETURN(const std::optional<std::string> row,
-                     catalog_.Get(key::Dirent(parent, slot)));
+    ASSIGN_OR_RETURN(const std::optional<std::string> row, catalog_.Get(key::Dirent(parent, slot)));
     if (!row) return slot;
     ASSIGN_OR_RETURN(const DirentRecord record, DirentRecord::Decode(*row));
     if (record.name == name) return Status::Errno(EEXIST);
@@ -109,8 +110,7 @@ Status Tree::RemoveName(InodeNumber parent, uint64_t slot, Batch* batch) {
   uint64_t last = slot;
   std::string moved;
   for (uint64_t next = slot + 1; next < end; ++next) {
-    ASSIGN_OR_RETURN(const std::optional<std::string> row,
-                     catalog_.Get(key::Dirent(parent, next)));
+    ASSIGN_OR_RETURN(const std::optional<std::string> row, catalog_.Get(key::Dirent(parent, next)));
     if (!row) break;
     last = next;
     moved = *row;

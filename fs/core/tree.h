@@ -40,6 +40,11 @@ struct LinkName {
 
 class Tree {
  public:
+  static constexpr std::string_view kIdsMeta = "reserved_ids";
+  static constexpr uint64_t kFirstId = 16;  // below: the root and room for other fixed ones
+  // A slot is 59 bits of a name's hash and 4 bits of probe.
+  static constexpr uint64_t kProbes = 16;
+
   Tree(Catalog& catalog, const Fingerprinter& fingerprinter, Clock& clock);
 
   // Loads the counters; makes the root directory, owned by `uid` and `gid`, if
@@ -48,7 +53,9 @@ class Tree {
 
   Mutex& mutex() { return mutex_; }
   Catalog& catalog() { return catalog_; }
-  struct timespec Now() { return clock_.Now(); }
+  struct timespec Now() {
+    return clock_.Now();
+  }
 
   // A number that was never used before, for an inode, a content or a staging file.
   Result<uint64_t> NewId();
@@ -74,8 +81,7 @@ class Tree {
   static void PutContent(ContentId content, const ContentRecord& record, Batch* batch) {
     batch->Put(key::Content(content), record.Encode());
   }
-  static void PutName(InodeNumber parent, uint64_t slot, const DirentRecord& record,
-                      Batch* batch) {
+  static void PutName(InodeNumber parent, uint64_t slot, const DirentRecord& record, Batch* batch) {
     batch->Put(key::Dirent(parent, slot), record.Encode());
   }
   // Frees a slot; a colliding entry behind it moves up, so that probing can stop
@@ -84,9 +90,13 @@ class Tree {
 
   Status Apply(const Batch& batch) { return catalog_.Apply(batch); }
 
- private:
+  // For fsck: the slot that a name has unless others with its hash have it, and
+  // the number that no used one reaches. A change of it counts from the next Open().
   uint64_t FirstSlot(std::string_view name) const;
+  Result<uint64_t> ReservedIds();
+  static void PutReservedIds(uint64_t end, Batch* batch);
 
+ private:
   // Dependencies.
   Catalog& catalog_;
   const Fingerprinter& fingerprinter_;
