@@ -67,8 +67,8 @@ bool CannotCopyInKernel(int os_errno) {
          os_errno == EBADF || os_errno == EPERM;
 }
 
-// Moves up to `size` bytes from where both descriptors are. copy_file_range shares
-// the bytes inside a store; sendfile works between any two filesystems.
+// Moves up to `size` bytes from where both descriptors are. copy_file_range lets
+// the filesystem share them; sendfile works between any two filesystems.
 ssize_t MoveBytes(int source, int target, size_t size, bool* in_kernel) {
   if (*in_kernel) {
     const ssize_t moved = copy_file_range(source, nullptr, target, nullptr, size, 0);

@@ -48,7 +48,10 @@ std::string Durability(const StatusReport& report) {
   const uint64_t applied = report.Number("durability/applied");
   const uint64_t committed = report.Number("durability/committed");
   if (committed >= applied) return "all changes are committed";
-  return fmt::format("{} changes wait for the next commit", applied - committed);
+  const uint64_t left = applied - committed;
+  return fmt::format("{} wait{} for the next commit",
+                     left == 1 ? "1 change" : fmt::format("{} changes", left),
+                     left == 1 ? "s" : "");
 }
 
 std::string Recovery(const StatusReport& report) {

@@ -88,8 +88,7 @@ Status OverlayBody::ReadLocked(uint64_t offset, MutableBytes out) {
     if (at < extent.begin) {  // the base, as far as it shows, then zeros
       const uint64_t base_end = std::clamp(parts_.base_shown_bytes, at, extent.begin);
       if (base_end > at)
-        RETURN_IF_ERROR(
-            parts_.base_reader->ReadInto(at, out.subspan(at - offset, base_end - at)));
+        RETURN_IF_ERROR(parts_.base_reader->ReadInto(at, out.subspan(at - offset, base_end - at)));
       std::fill(out.begin() + static_cast<ptrdiff_t>(base_end - offset),
                 out.begin() + static_cast<ptrdiff_t>(extent.begin - offset), uint8_t{0});
     }

@@ -244,9 +244,8 @@ Status Digester::Read(Job* job) {
 }
 
 void Digester::FinishGroup(std::vector<std::unique_ptr<Job>> jobs) {
-  const bool any = std::any_of(jobs.begin(), jobs.end(), [](const auto& job) {
-    return !job->digested.batch.empty();
-  });
+  const bool any = std::any_of(jobs.begin(), jobs.end(),
+                               [](const auto& job) { return !job->digested.batch.empty(); });
   const Status synced = any ? d_.contents.Sync() : Status();
   MutexLock lock(d_.tree.mutex());
   for (const std::unique_ptr<Job>& job : jobs) {

@@ -47,7 +47,7 @@ class Digester final : public DigestQueue {
   void Stop();
 
   void Enqueue(ContentId content) override;
-  void CancelLocked(ContentId content) override;
+  void CancelLocked(ContentId content) override NO_THREAD_SAFETY_ANALYSIS;
 
   PendingWork Pending();
   // No more waiting for quiet or for a better moment, until the queue is empty.
@@ -69,10 +69,10 @@ class Digester final : public DigestQueue {
     int64_t enqueued_ns = 0;
     int64_t not_before_ns = 0;
     int64_t retry_ns = 0;
-    Job* job = nullptr;     // a worker has it
-    bool reading = false;   // and holds its lease
-    bool again = false;     // enqueued once more meanwhile
-    bool synced = false;    // SyncOlderThan has made it durable
+    Job* job = nullptr;    // a worker has it
+    bool reading = false;  // and holds its lease
+    bool again = false;    // enqueued once more meanwhile
+    bool synced = false;   // SyncOlderThan has made it durable
   };
 
   void Work();

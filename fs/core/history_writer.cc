@@ -14,8 +14,7 @@ Result<NameRecord> HistoryWriter::Name(HistoryId history, std::string_view name)
   return NameRecord::Decode(*row);
 }
 
-Result<std::optional<VersionRecord>> HistoryWriter::Newest(HistoryId history,
-                                                           std::string_view name,
+Result<std::optional<VersionRecord>> HistoryWriter::Newest(HistoryId history, std::string_view name,
                                                            const NameRecord& record) {
   if (record.last_version == 0) return std::optional<VersionRecord>();
   ASSIGN_OR_RETURN(const std::optional<std::string> row,
@@ -37,8 +36,7 @@ Status HistoryWriter::CaptureUnder(const LinkName& name, InodeNumber inode,
                                    const InodeRecord& record, ContentId content, Batch* batch) {
   ASSIGN_OR_RETURN(const HistoryId history, HistoryOf(name.parent));
   ASSIGN_OR_RETURN(NameRecord counters, Name(history, name.name));
-  ASSIGN_OR_RETURN(const std::optional<VersionRecord> newest,
-                   Newest(history, name.name, counters));
+  ASSIGN_OR_RETURN(const std::optional<VersionRecord> newest, Newest(history, name.name, counters));
   if (!newest || newest->content != content) {
     ++counters.last_version;
     batch->Put(key::Name(history, name.name), counters.Encode());
@@ -87,11 +85,11 @@ Status HistoryWriter::LeaveDirectory(const LinkName& name, HistoryId history, Ba
   // Only a directory whose names have a history leaves one.
   bool any = false;
   const key::Range range = key::AllNames(history);
-  RETURN_IF_ERROR(tree_.catalog().Scan(range.begin, range.end,
-                                       [&](std::string_view, std::string_view) {
-                                         any = true;
-                                         return false;
-                                       }));
+  RETURN_IF_ERROR(
+      tree_.catalog().Scan(range.begin, range.end, [&](std::string_view, std::string_view) {
+        any = true;
+        return false;
+      }));
   if (!any) return Status();
   ASSIGN_OR_RETURN(const HistoryId parent, HistoryOf(name.parent));
   ASSIGN_OR_RETURN(NameRecord counters, Name(parent, name.name));

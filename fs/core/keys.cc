@@ -35,9 +35,7 @@ std::string WithName(char table, uint64_t id, std::string_view name) {
   return out;
 }
 
-Range AllOf(char table, uint64_t id) {
-  return {WithId(table, id), WithId(table, id + 1)};
-}
+Range AllOf(char table, uint64_t id) { return {WithId(table, id), WithId(table, id + 1)}; }
 
 }  // namespace
 

@@ -56,8 +56,7 @@ Result<Attributes> LiveNodes::GetAttributes(NodeId node, std::optional<HandleId>
 }
 
 Status LiveNodes::AppendClearPrivilegesLocked(OpenFile* file, InodeNumber inode,
-                                              InodeRecord* record, bool* changed,
-                                              Batch* batch) {
+                                              InodeRecord* record, bool* changed, Batch* batch) {
   if (!S_ISREG(record->mode)) return Status();
   mode_t mode = record->mode & ~static_cast<mode_t>(S_ISUID);
   if ((mode & S_IXGRP) != 0) mode &= ~static_cast<mode_t>(S_ISGID);
@@ -107,12 +106,10 @@ Result<Attributes> LiveNodes::SetAttributes(const Caller& caller, NodeId node,
   if (change.uid || change.gid) {
     if (change.uid) record.uid = *change.uid;
     if (change.gid) record.gid = *change.gid;
-    RETURN_IF_ERROR(
-        AppendClearPrivilegesLocked(file.get(), node, &record, &changed, &batch));
+    RETURN_IF_ERROR(AppendClearPrivilegesLocked(file.get(), node, &record, &changed, &batch));
     changed = true;
   } else if (change.clear_set_id || (change.size_bytes && caller.uid != 0)) {
-    RETURN_IF_ERROR(
-        AppendClearPrivilegesLocked(file.get(), node, &record, &changed, &batch));
+    RETURN_IF_ERROR(AppendClearPrivilegesLocked(file.get(), node, &record, &changed, &batch));
   }
   const bool set_access = change.access_time || change.access_now;
   const bool set_modify = change.modify_time || change.modify_now;
@@ -154,8 +151,7 @@ Status LiveNodes::ResizeLocked(InodeNumber inode, InodeRecord* record, uint64_t 
 }
 
 Result<std::string> LiveNodes::ReadLink(NodeId node) {
-  ASSIGN_OR_RETURN(std::optional<std::string> target,
-                   d_.tree.catalog().Get(key::Symlink(node)));
+  ASSIGN_OR_RETURN(std::optional<std::string> target, d_.tree.catalog().Get(key::Symlink(node)));
   if (!target) return Status::Errno(EINVAL);
   return *std::move(target);
 }

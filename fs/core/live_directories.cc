@@ -26,8 +26,7 @@ Status LiveNodes::ReadDirectory(const Caller&, NodeId node, HandleId, uint64_t c
   MutexLock lock(d_.tree.mutex());
   ASSIGN_OR_RETURN(const InodeRecord directory, d_.tree.Inode(node));
   if (cookie < kDotCookie && !sink({".", node, S_IFDIR, kDotCookie, nullptr})) return Status();
-  if (cookie < kDotDotCookie &&
-      !sink({"..", directory.parent, S_IFDIR, kDotDotCookie, nullptr}))
+  if (cookie < kDotDotCookie && !sink({"..", directory.parent, S_IFDIR, kDotDotCookie, nullptr}))
     return Status();
   while (true) {
     ASSIGN_OR_RETURN(const std::vector<NamedEntry> entries, d_.tree.List(node, cookie, kBatch));

@@ -132,21 +132,21 @@ Result<std::shared_ptr<OverlayBody>> LiveFiles::OpenOverlay(ContentId content,
   ASSIGN_OR_RETURN(parts.stage, d_.stages.Open(record.stage, mode));
   Status damaged;
   const key::Range range = key::AllExtents(content);
-  RETURN_IF_ERROR(d_.tree.catalog().Scan(
-      range.begin, range.end, [&](std::string_view row_key, std::string_view row) {
-        const Result<uint64_t> value = DecodeOffset(row);
-        if (!value.ok()) {
-          damaged = value.status();
-          return false;
-        }
-        const uint64_t begin = key::Offset(row_key);
-        if (begin == key::kBaseShown) {
-          parts.base_shown_bytes = *value;
-        } else {
-          parts.extents.Load({begin, *value});
-        }
-        return true;
-      }));
+  RETURN_IF_ERROR(d_.tree.catalog().Scan(range.begin, range.end,
+                                         [&](std::string_view row_key, std::string_view row) {
+                                           const Result<uint64_t> value = DecodeOffset(row);
+                                           if (!value.ok()) {
+                                             damaged = value.status();
+                                             return false;
+                                           }
+                                           const uint64_t begin = key::Offset(row_key);
+                                           if (begin == key::kBaseShown) {
+                                             parts.base_shown_bytes = *value;
+                                           } else {
+                                             parts.extents.Load({begin, *value});
+                                           }
+                                           return true;
+                                         }));
   RETURN_IF_ERROR(damaged);
   return std::make_shared<OverlayBody>(std::move(parts), *this);
 }
@@ -178,8 +178,7 @@ Status LiveFiles::ReadyToReadLocked(OpenFile& file, const InodeRecord& record) {
 Status LiveFiles::ReadyToWriteLocked(OpenFile& file, InodeRecord* record) {
   if (file.content == 0) return BeginFreshLocked(file, record);
   if (file.record.stored) {
-    return file.record.stage != 0 ? BeginHotLocked(file, record)
-                                  : BeginOverlayLocked(file, record);
+    return file.record.stage != 0 ? BeginHotLocked(file, record) : BeginOverlayLocked(file, record);
   }
   if (file.record.captured) {
     // Pending, and now continued in place: the digest gives way.

@@ -12,7 +12,8 @@
 // permissions are LiveNodes' business.
 //
 // Threads: methods that end in Locked need Tree::mutex(); those that may wait
-//          release it meanwhile, and say so.
+//          release it meanwhile, and say so. (The analysis of locks cannot name a
+//          mutex across objects; what waits on it is exempt by annotation.)
 // Errors:  as a system call would; nothing is half done.
 #pragma once
 
@@ -70,7 +71,8 @@ class LiveFiles final : public OverlayLog, public VersionReader {
 
   // The open file of an inode, loaded if need be, waiting until nobody exchanges
   // its content. REQUIRES: a later Release or Done.
-  Result<std::shared_ptr<OpenFile>> UseLocked(InodeNumber inode, const InodeRecord& record);
+  Result<std::shared_ptr<OpenFile>> UseLocked(InodeNumber inode,
+                                              const InodeRecord& record) NO_THREAD_SAFETY_ANALYSIS;
   // Ends what UseLocked began; drops the file when nobody has it.
   void DoneLocked(const std::shared_ptr<OpenFile>& file);
   std::shared_ptr<OpenFile> FindLocked(InodeNumber inode) const;
@@ -131,13 +133,13 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   // `left` is what the present content keeps: its own staging file or none.
   Status TakeOverStageLocked(OpenFile& file, ContentRecord left, InodeRecord* record);
   Status TruncateSharedLocked(OpenFile& file, InodeRecord* record);
-  Result<StageId> CopyAsideLocked(OpenFile& file);
+  Result<StageId> CopyAsideLocked(OpenFile& file) NO_THREAD_SAFETY_ANALYSIS;
   void DropBackingLocked(OpenFile& file);
   Result<std::shared_ptr<ContentReader>> OpenPendingReader(ContentId content,
                                                            const ContentRecord& record,
                                                            uint64_t size_bytes);
   Status RevertLocked(OpenFile& file);
-  void WaitForReleaseLocked(OpenFile& file);
+  void WaitForReleaseLocked(OpenFile& file) NO_THREAD_SAFETY_ANALYSIS;
   void SettleLocked(OpenFile& file);
 
   Dependencies d_;

@@ -24,13 +24,11 @@ Result<Opened> LiveNodes::Open(const Caller& caller, NodeId node, int flags) {
   ASSIGN_OR_RETURN(const std::shared_ptr<OpenFile> file, d_.files.UseLocked(node, record));
   Result<Opened> opened = [&]() -> Result<Opened> {
     if (truncate) {
-      if (file->content != 0 || writable)
-        RETURN_IF_ERROR(d_.files.RewriteLocked(file, &record));
+      if (file->content != 0 || writable) RETURN_IF_ERROR(d_.files.RewriteLocked(file, &record));
       Batch batch;
       bool changed = false;
       if (caller.uid != 0)
-        RETURN_IF_ERROR(
-            AppendClearPrivilegesLocked(file.get(), node, &record, &changed, &batch));
+        RETURN_IF_ERROR(AppendClearPrivilegesLocked(file.get(), node, &record, &changed, &batch));
       if (changed) {
         Tree::PutInode(node, record, &batch);
         RETURN_IF_ERROR(d_.tree.Apply(batch));
@@ -60,22 +58,24 @@ Status LiveNodes::Write(NodeId node, HandleId handle, uint64_t offset, ByteView 
   OpenFile& file = *open->file;
   if (offset + bytes.size() > kFileBytesMax && (open->flags & O_APPEND) == 0)
     return Status::Errno(EFBIG);
-  if (clear_set_id || file.capability) {
-    MutexLock lock(d_.tree.mutex());
-    ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(node));
-    Batch batch;
-    bool changed = false;
-    const mode_t mode = record.mode;
-    RETURN_IF_ERROR(AppendClearPrivilegesLocked(&file, node, &record, &changed, &batch));
-    if (!clear_set_id) record.mode = mode;  // only the capability goes
-    if (changed) {
-      Tree::PutInode(node, record, &batch);
-      RETURN_IF_ERROR(d_.tree.Apply(batch));
-    }
-  }
+  RETURN_IF_ERROR(ClearPrivileges(node, file, clear_set_id));
   const std::shared_ptr<Body> body = file.body();
   if (!body) return Status::Errno(EIO);
   return (open->flags & O_APPEND) != 0 ? body->Append(bytes) : body->Write(offset, bytes);
+}
+
+Status LiveNodes::ClearPrivileges(InodeNumber inode, OpenFile& file, bool clear_set_id) {
+  if (!clear_set_id && !file.capability) return Status();
+  MutexLock lock(d_.tree.mutex());
+  ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(inode));
+  const mode_t mode = record.mode;
+  Batch batch;
+  bool changed = false;
+  RETURN_IF_ERROR(AppendClearPrivilegesLocked(&file, inode, &record, &changed, &batch));
+  if (!clear_set_id) record.mode = mode;
+  if (!changed) return Status();
+  Tree::PutInode(inode, record, &batch);
+  return d_.tree.Apply(batch);
 }
 
 Status LiveNodes::Flush(NodeId, HandleId handle) {
@@ -92,7 +92,11 @@ void LiveNodes::Release(NodeId node, HandleId handle) {
 }
 
 Status LiveNodes::Fsync(NodeId, HandleId handle, bool) {
-  OpenFile& file = *FileOf(handle)->file;
+  RETURN_IF_ERROR(SyncStage(*FileOf(handle)->file));
+  return d_.tree.catalog().SyncLog();
+}
+
+Status LiveNodes::SyncStage(OpenFile& file) {
   StageId stage = 0;
   ContentId content = 0;
   bool durable = false;
@@ -105,27 +109,40 @@ Status LiveNodes::Fsync(NodeId, HandleId handle, bool) {
     durable = file.record.durable;
     if (content == 0 || file.record.stored) body = nullptr;  // in packs already
   }
-  if (body && body->stage()) {
-    Status synced = body->stage()->SyncData();
-    if (synced.ok() && !durable) synced = d_.stages.SyncName(stage);
-    if (!synced.ok()) {
-      Fence("a staging file could not be flushed: " + synced.ToString());
-      return synced;
-    }
-    if (!durable) {
-      MutexLock lock(d_.tree.mutex());
-      RETURN_IF_ERROR(d_.files.MarkDurableLocked(content, stage));
-    }
+  if (!body || !body->stage()) return Status();
+  Status synced = body->stage()->SyncData();
+  if (synced.ok() && !durable) synced = d_.stages.SyncName(stage);
+  if (!synced.ok()) {
+    Fence("a staging file could not be flushed: " + synced.ToString());
+    return synced;
   }
+  if (durable) return Status();
+  MutexLock lock(d_.tree.mutex());
+  return d_.files.MarkDurableLocked(content, stage);
+}
+
+// `varve sync`: what is open is captured as it is, and all of it is stored soon.
+Status LiveNodes::Sync(InodeNumber inode) {
+  std::shared_ptr<OpenFile> file;
+  {
+    MutexLock lock(d_.tree.mutex());
+    RETURN_IF_ERROR(d_.files.CaptureAllLocked());
+    file = d_.files.FindLocked(inode);
+  }
+  d_.hurry();
+  if (file) RETURN_IF_ERROR(SyncStage(*file));
   return d_.tree.catalog().SyncLog();
 }
 
-Status LiveNodes::Allocate(NodeId, HandleId handle, int mode, uint64_t offset, uint64_t size) {
+Status LiveNodes::Allocate(NodeId node, HandleId handle, int mode, const FileRange& range,
+                           bool clear_set_id) {
   if (fenced_) return Status::Errno(EROFS);
-  if (offset + size > kFileBytesMax) return Status::Errno(EFBIG);
-  const std::shared_ptr<Body> body = FileOf(handle)->file->body();
+  if (range.offset + range.size > kFileBytesMax) return Status::Errno(EFBIG);
+  OpenFile& file = *FileOf(handle)->file;
+  RETURN_IF_ERROR(ClearPrivileges(node, file, clear_set_id));
+  const std::shared_ptr<Body> body = file.body();
   if (!body) return Status::Errno(EIO);
-  return body->Allocate(mode, offset, size);
+  return body->Allocate(mode, range.offset, range.size);
 }
 
 Result<uint64_t> LiveNodes::Seek(NodeId, HandleId handle, uint64_t offset, int whence) {
@@ -134,14 +151,15 @@ Result<uint64_t> LiveNodes::Seek(NodeId, HandleId handle, uint64_t offset, int w
   return body->Seek(offset, whence);
 }
 
-Result<size_t> LiveNodes::CopyRange(const CopySource& source, NodeId, HandleId handle,
-                                    uint64_t offset, size_t size) {
+Result<size_t> LiveNodes::CopyRange(const CopySource& source, NodeId node, HandleId handle,
+                                    uint64_t offset, size_t size, bool clear_set_id) {
   if (fenced_) return Status::Errno(EROFS);
   if (KindOf(source.node) != NodeKind::kLive) return Status::Errno(EXDEV);
   const std::shared_ptr<Body> from = FileOf(source.handle)->file->body();
   const std::shared_ptr<Body> to = FileOf(handle)->file->body();
   if (!from || !to) return Status::Errno(EIO);
   if (offset + size > kFileBytesMax) return Status::Errno(EFBIG);
+  RETURN_IF_ERROR(ClearPrivileges(node, *FileOf(handle)->file, clear_set_id));
   if (from->whole_stage() && to->whole_stage()) {
     ASSIGN_OR_RETURN(const uint64_t copied,
                      to->stage()->CopyFrom(*from->stage(), source.offset, offset, size));
@@ -152,9 +170,9 @@ Result<size_t> LiveNodes::CopyRange(const CopySource& source, NodeId, HandleId h
   ASSIGN_OR_RETURN(ReadReply reply, from->Read(source.offset, step));
   if (reply.descriptor >= 0) {
     std::string bytes(step, '\0');
-    ASSIGN_OR_RETURN(const size_t got,
-                     from->stage()->ReadAt(source.offset,
-                                           {reinterpret_cast<uint8_t*>(bytes.data()), step}));
+    ASSIGN_OR_RETURN(
+        const size_t got,
+        from->stage()->ReadAt(source.offset, {reinterpret_cast<uint8_t*>(bytes.data()), step}));
     bytes.resize(got);
     reply = ReadReply::Of(std::move(bytes));
   }

@@ -42,8 +42,8 @@ Result<Entry> LiveNodes::MakeLink(const Caller&, NodeId node, NodeId parent,
 }
 
 // An inode that loses one of its names: keeps its rows of names in order.
-Status LiveNodes::RemoveLinkRowsLocked(InodeNumber inode, InodeRecord* record,
-                                       const LinkName& gone, Batch* batch) {
+Status LiveNodes::RemoveLinkRowsLocked(InodeNumber inode, InodeRecord* record, const LinkName& gone,
+                                       Batch* batch) {
   if (record->links < 2) return Status();
   ASSIGN_OR_RETURN(const std::vector<LinkName> names, d_.tree.Names(inode, *record));
   batch->Delete(key::Link(inode, gone.parent, gone.name));
@@ -57,13 +57,12 @@ Status LiveNodes::RemoveLinkRowsLocked(InodeNumber inode, InodeRecord* record,
   return Status();
 }
 
-Status LiveNodes::LoseNameLocked(InodeNumber parent, const NamedEntry& entry,
-                                 InodeRecord* record, Batch* batch) {
+Status LiveNodes::LoseNameLocked(InodeNumber parent, const NamedEntry& entry, InodeRecord* record,
+                                 Batch* batch) {
   const InodeNumber inode = entry.record.inode;
   record->change_time = d_.tree.Now();
   if (S_ISDIR(record->mode)) {
-    RETURN_IF_ERROR(
-        d_.history.LeaveDirectory({parent, entry.record.name}, record->history, batch));
+    RETURN_IF_ERROR(d_.history.LeaveDirectory({parent, entry.record.name}, record->history, batch));
     record->links = 0;
   } else {
     RETURN_IF_ERROR(RemoveLinkRowsLocked(inode, record, {parent, entry.record.name}, batch));
@@ -83,8 +82,7 @@ void LiveNodes::UnlinkedLocked(InodeNumber inode, const InodeRecord& record) {
     orphans_[inode] = true;
 }
 
-Status LiveNodes::AppendRemovalLocked(InodeNumber inode, const InodeRecord& record,
-                                      Batch* batch) {
+Status LiveNodes::AppendRemovalLocked(InodeNumber inode, const InodeRecord& record, Batch* batch) {
   batch->Delete(key::Inode(inode));
   batch->Delete(key::Orphan(inode));
   if (S_ISLNK(record.mode)) batch->Delete(key::Symlink(inode));
@@ -107,8 +105,7 @@ void LiveNodes::RemoveIfForgottenLocked(InodeNumber inode) {
   if (record.ok()) status = AppendRemovalLocked(inode, *record, &batch);
   if (status.ok()) status = d_.tree.Apply(batch);
   // What stays is found as an orphan at the next mount.
-  if (!status.ok())
-    LogWarning("cannot remove inode {} yet: {}", inode, status.ToString());
+  if (!status.ok()) LogWarning("cannot remove inode {} yet: {}", inode, status.ToString());
   orphans_.erase(inode);
 }
 

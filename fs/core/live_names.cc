@@ -141,8 +141,8 @@ Result<Entry> LiveNodes::MakeSymlink(const Caller& caller, NodeId parent, std::s
 Result<Created> LiveNodes::Create(const Caller& caller, NodeId parent, std::string_view name,
                                   mode_t mode, int flags) {
   MutexLock lock(d_.tree.mutex());
-  ASSIGN_OR_RETURN(NewNode node,
-                   PrepareLocked(caller, parent, name, (mode & ~S_IFMT) | S_IFREG));
+  ASSIGN_OR_RETURN(NewNode node, PrepareLocked(caller, parent, name,
+                                               (mode & ~static_cast<mode_t>(S_IFMT)) | S_IFREG));
   Batch batch;
   ASSIGN_OR_RETURN(LiveFiles::Fresh fresh, d_.files.NewContent(node.inode, 0, &batch));
   node.record.content = fresh.content;
@@ -163,7 +163,8 @@ Result<Created> LiveNodes::Create(const Caller& caller, NodeId parent, std::stri
 Result<Created> LiveNodes::CreateUnnamed(const Caller& caller, NodeId parent, mode_t mode,
                                          int flags) {
   MutexLock lock(d_.tree.mutex());
-  ASSIGN_OR_RETURN(NewNode node, PrepareLocked(caller, parent, "", (mode & ~S_IFMT) | S_IFREG));
+  ASSIGN_OR_RETURN(NewNode node, PrepareLocked(caller, parent, "",
+                                               (mode & ~static_cast<mode_t>(S_IFMT)) | S_IFREG));
   node.record.links = 0;
   Batch batch;
   ASSIGN_OR_RETURN(LiveFiles::Fresh fresh, d_.files.NewContent(node.inode, 0, &batch));

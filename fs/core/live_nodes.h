@@ -27,7 +27,7 @@ class LiveNodes final : public NodeOps, public LiveLookup {
     HistoryWriter& history;
     Disk& disk;
     // `setfattr -n user.varve.sync` on anything below the mount.
-    std::function<Status()> hurry;
+    std::function<void()> hurry;
   };
   explicit LiveNodes(const Dependencies& dependencies) : d_(dependencies) {}
   void SetVirtualNodes(VirtualNodes* nodes) { virtual_ = nodes; }
@@ -64,8 +64,7 @@ class LiveNodes final : public NodeOps, public LiveLookup {
 
   // live_attributes.cc
   Result<Attributes> GetAttributes(NodeId node, std::optional<HandleId> handle) override;
-  Result<Attributes> SetAttributes(const Caller& caller, NodeId node,
-                                   const AttributeChange& change,
+  Result<Attributes> SetAttributes(const Caller& caller, NodeId node, const AttributeChange& change,
                                    std::optional<HandleId> handle) override;
   Result<std::string> ReadLink(NodeId node) override;
   Result<struct statvfs> StatFilesystem() override;
@@ -85,11 +84,11 @@ class LiveNodes final : public NodeOps, public LiveLookup {
   Status Flush(NodeId node, HandleId handle) override;
   void Release(NodeId node, HandleId handle) override;
   Status Fsync(NodeId node, HandleId handle, bool data_only) override;
-  Status Allocate(NodeId node, HandleId handle, int mode, uint64_t offset,
-                  uint64_t size) override;
+  Status Allocate(NodeId node, HandleId handle, int mode, const FileRange& range,
+                  bool clear_set_id) override;
   Result<uint64_t> Seek(NodeId node, HandleId handle, uint64_t offset, int whence) override;
-  Result<size_t> CopyRange(const CopySource& source, NodeId node, HandleId handle,
-                           uint64_t offset, size_t size) override;
+  Result<size_t> CopyRange(const CopySource& source, NodeId node, HandleId handle, uint64_t offset,
+                           size_t size, bool clear_set_id) override;
 
   // live_directories.cc
   Result<Opened> OpenDirectory(const Caller& caller, NodeId node) override;
@@ -141,6 +140,10 @@ class LiveNodes final : public NodeOps, public LiveLookup {
   Status ExchangeLocked(Side* from, Side* to, Batch* batch);
   Status MoveHistoryLocked(const Side& from, const Side& to, Batch* batch);
 
+  // Before bytes change by way of the daemon. The capability always goes.
+  Status ClearPrivileges(InodeNumber inode, OpenFile& file, bool clear_set_id);
+  Status SyncStage(OpenFile& file);
+  Status Sync(InodeNumber inode);
   Status ResizeLocked(InodeNumber inode, InodeRecord* record, uint64_t size, FileHandle* handle);
   static FileHandle* FileOf(HandleId handle) { return reinterpret_cast<FileHandle*>(handle); }
   void LookedUp(InodeNumber inode);

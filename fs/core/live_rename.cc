@@ -82,8 +82,8 @@ Status LiveNodes::ReplaceLocked(Side* from, Side* to, Batch* batch) {
   }
   const struct timespec now = d_.tree.Now();
   RETURN_IF_ERROR(d_.tree.RemoveName(from->name.parent, from->entry->slot, batch));
-  Tree::PutName(to->name.parent, slot,
-                {from->inode, from->record.mode & S_IFMT, to->name.name}, batch);
+  Tree::PutName(to->name.parent, slot, {from->inode, from->record.mode & S_IFMT, to->name.name},
+                batch);
   RETURN_IF_ERROR(MoveHistoryLocked(*from, *to, batch));
   if (from->record.links > 1 && !from->directory()) {
     batch->Delete(key::Link(from->inode, from->name.parent, from->name.name));
@@ -127,8 +127,8 @@ Status LiveNodes::ExchangeLocked(Side* from, Side* to, Batch* batch) {
     if (S_ISREG(side->record.mode) && side->record.content != 0) {
       ASSIGN_OR_RETURN(const ContentRecord content, d_.tree.Content(side->record.content));
       if (content.captured)
-        RETURN_IF_ERROR(d_.history.CaptureUnder(name, side->inode, side->record,
-                                                side->record.content, batch));
+        RETURN_IF_ERROR(
+            d_.history.CaptureUnder(name, side->inode, side->record, side->record.content, batch));
     }
     if (side->record.links > 1 && !side->directory()) {
       batch->Delete(key::Link(side->inode, side->name.parent, side->name.name));

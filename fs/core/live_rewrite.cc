@@ -114,9 +114,9 @@ Result<StageId> LiveFiles::CopyAsideLocked(OpenFile& file) {
     RETURN_IF_ERROR(copy->Truncate(static_cast<uint64_t>(stat.st_size)));
     uint64_t done = 0;
     while (done < static_cast<uint64_t>(stat.st_size)) {
-      ASSIGN_OR_RETURN(const uint64_t step,
-                       copy->CopyFrom(*source, done, done,
-                                      static_cast<uint64_t>(stat.st_size) - done));
+      ASSIGN_OR_RETURN(
+          const uint64_t step,
+          copy->CopyFrom(*source, done, done, static_cast<uint64_t>(stat.st_size) - done));
       if (step == 0) break;
       done += step;
     }

@@ -31,8 +31,7 @@ Result<std::string> LiveNodes::GetXattr(const Caller&, NodeId node, std::string_
       if (value) return *std::move(value);
     }
   }
-  ASSIGN_OR_RETURN(std::optional<std::string> value,
-                   d_.tree.catalog().Get(key::Xattr(node, name)));
+  ASSIGN_OR_RETURN(std::optional<std::string> value, d_.tree.catalog().Get(key::Xattr(node, name)));
   if (!value) return Status::Errno(ENODATA);
   return *std::move(value);
 }
@@ -41,7 +40,7 @@ Status LiveNodes::SetXattr(const Caller&, NodeId node, std::string_view name, By
                            int flags) {
   RETURN_IF_ERROR(CheckName(name));
   if (value.size() > kValueBytesMax) return Status::Errno(E2BIG);
-  if (name == "user.varve.sync") return d_.hurry();
+  if (name == "user.varve.sync") return Sync(node);
   if (name.starts_with(kStatusAttributePrefix)) return Status::Errno(EPERM);
   MutexLock lock(d_.tree.mutex());
   RETURN_IF_ERROR(Writable());
@@ -54,11 +53,11 @@ Status LiveNodes::SetXattr(const Caller&, NodeId node, std::string_view name, By
     // More names than listxattr(2) can ever return would be lost to every copy.
     size_t listed = name.size() + 1;
     const key::Range range = key::AllXattrs(node);
-    RETURN_IF_ERROR(d_.tree.catalog().Scan(range.begin, range.end,
-                                           [&](std::string_view key, std::string_view) {
-                                             listed += key::XattrName(key).size() + 1;
-                                             return true;
-                                           }));
+    RETURN_IF_ERROR(
+        d_.tree.catalog().Scan(range.begin, range.end, [&](std::string_view key, std::string_view) {
+          listed += key::XattrName(key).size() + 1;
+          return true;
+        }));
     if (listed > kListBytesMax) return Status::Errno(ENOSPC);
   }
   Batch batch;
@@ -74,12 +73,12 @@ Status LiveNodes::SetXattr(const Caller&, NodeId node, std::string_view name, By
 Result<std::string> LiveNodes::ListXattr(const Caller&, NodeId node) {
   std::string names;
   const key::Range range = key::AllXattrs(node);
-  RETURN_IF_ERROR(d_.tree.catalog().Scan(range.begin, range.end,
-                                         [&](std::string_view key, std::string_view) {
-                                           names.append(key::XattrName(key));
-                                           names.push_back('\0');
-                                           return true;
-                                         }));
+  RETURN_IF_ERROR(
+      d_.tree.catalog().Scan(range.begin, range.end, [&](std::string_view key, std::string_view) {
+        names.append(key::XattrName(key));
+        names.push_back('\0');
+        return true;
+      }));
   return names;
 }
 

@@ -42,18 +42,16 @@ Result<Created> NodeOps::Create(const Caller&, NodeId, std::string_view, mode_t,
   return ReadOnly();
 }
 Result<Created> NodeOps::CreateUnnamed(const Caller&, NodeId, mode_t, int) { return ReadOnly(); }
-Status NodeOps::Write(NodeId, HandleId, uint64_t, ByteView, bool) {
-  return Status::Errno(EBADF);
-}
+Status NodeOps::Write(NodeId, HandleId, uint64_t, ByteView, bool) { return Status::Errno(EBADF); }
 Status NodeOps::Flush(NodeId, HandleId) { return Status(); }
 Status NodeOps::Fsync(NodeId, HandleId, bool) { return Status(); }
-Status NodeOps::Allocate(NodeId, HandleId, int, uint64_t, uint64_t) {
+Status NodeOps::Allocate(NodeId, HandleId, int, const FileRange&, bool) {
   return Status::Errno(EBADF);
 }
 Result<uint64_t> NodeOps::Seek(NodeId, HandleId, uint64_t, int) {
   return Status::Errno(EOPNOTSUPP);
 }
-Result<size_t> NodeOps::CopyRange(const CopySource&, NodeId, HandleId, uint64_t, size_t) {
+Result<size_t> NodeOps::CopyRange(const CopySource&, NodeId, HandleId, uint64_t, size_t, bool) {
   return Status::Errno(EOPNOTSUPP);
 }
 Status NodeOps::FsyncDirectory(NodeId, HandleId, bool) { return Status(); }

@@ -85,11 +85,11 @@ using HandleId = uint64_t;
 
 struct Opened {
   HandleId handle = 0;
-  int32_t backing_id = 0;    // > 0: the kernel passes I/O through to that backing file
-  bool keep_cache = false;   // cached pages of earlier opens are still right
-  bool direct_io = false;    // bypass the page cache
+  int32_t backing_id = 0;      // > 0: the kernel passes I/O through to that backing file
+  bool keep_cache = false;     // cached pages of earlier opens are still right
+  bool direct_io = false;      // bypass the page cache
   bool cache_listing = false;  // directories: the kernel may keep the listing
-  bool no_flush = false;     // no FLUSH needed at close
+  bool no_flush = false;       // no FLUSH needed at close
 };
 
 struct Created {
@@ -116,7 +116,7 @@ struct ReadReply {
 struct ListedName {
   std::string_view name;
   NodeId node = 0;
-  mode_t type = 0;        // S_IFMT bits
+  mode_t type = 0;           // S_IFMT bits
   uint64_t next_cookie = 0;  // where the listing goes on after this entry
   const Entry* entry = nullptr;
 };
@@ -127,6 +127,11 @@ struct RenameTarget {
   NodeId parent = 0;
   std::string_view name;
   unsigned flags = 0;  // RENAME_NOREPLACE, RENAME_EXCHANGE
+};
+
+struct FileRange {
+  uint64_t offset = 0;
+  uint64_t size = 0;
 };
 
 struct CopySource {
@@ -175,23 +180,25 @@ class NodeOps {
   virtual Status Flush(NodeId node, HandleId handle);
   virtual void Release(NodeId node, HandleId handle) = 0;
   virtual Status Fsync(NodeId node, HandleId handle, bool data_only);
-  virtual Status Allocate(NodeId node, HandleId handle, int mode, uint64_t offset, uint64_t size);
+  // `clear_set_id` as for Write().
+  virtual Status Allocate(NodeId node, HandleId handle, int mode, const FileRange& range,
+                          bool clear_set_id);
   virtual Result<uint64_t> Seek(NodeId node, HandleId handle, uint64_t offset, int whence);
   // Returns how many bytes were copied.
   virtual Result<size_t> CopyRange(const CopySource& source, NodeId node, HandleId handle,
-                                   uint64_t offset, size_t size);
+                                   uint64_t offset, size_t size, bool clear_set_id);
 
   virtual Result<Opened> OpenDirectory(const Caller& caller, NodeId node) = 0;
   // Lists from `cookie` (0: the start) until the sink is full.
-  virtual Status ReadDirectory(const Caller& caller, NodeId node, HandleId handle,
-                               uint64_t cookie, bool plus, const ListingSink& sink) = 0;
+  virtual Status ReadDirectory(const Caller& caller, NodeId node, HandleId handle, uint64_t cookie,
+                               bool plus, const ListingSink& sink) = 0;
   virtual void ReleaseDirectory(NodeId node, HandleId handle) = 0;
   virtual Status FsyncDirectory(NodeId node, HandleId handle, bool data_only);
 
   virtual Result<std::string> GetXattr(const Caller& caller, NodeId node, std::string_view name);
   // `flags` are XATTR_CREATE, XATTR_REPLACE.
-  virtual Status SetXattr(const Caller& caller, NodeId node, std::string_view name,
-                          ByteView value, int flags);
+  virtual Status SetXattr(const Caller& caller, NodeId node, std::string_view name, ByteView value,
+                          int flags);
   // Names, each followed by a zero byte.
   virtual Result<std::string> ListXattr(const Caller& caller, NodeId node);
   virtual Status RemoveXattr(const Caller& caller, NodeId node, std::string_view name);

@@ -34,10 +34,10 @@ struct InodeRecord {
   struct timespec modify_time {};
   struct timespec change_time {};
   struct timespec birth_time {};
-  ContentId content = 0;    // regular files
-  HistoryId history = 0;    // directories
-  InodeNumber parent = 0;   // of directories; of files, where they were linked last
-  std::string name;         // in that parent; for messages, and to fall back after a power cut
+  ContentId content = 0;   // regular files
+  HistoryId history = 0;   // directories
+  InodeNumber parent = 0;  // of directories; of files, where they were linked last
+  std::string name;        // in that parent; for messages, and to fall back after a power cut
 
   std::string Encode() const;
   static Result<InodeRecord> Decode(std::string_view bytes);
@@ -57,16 +57,16 @@ struct DirentRecord {
 // its staging file as a hot copy.
 struct ContentRecord {
   bool captured = false;
-  bool stored = false;    // the recipe is in the index, its chunks are durable
-  bool durable = false;   // survives a power cut: stored, or its staging file was synced
-  bool overlay = false;   // the staging file holds only the extents, the rest is `base`
-  bool torn = false;      // a power cut left nothing of it
-  bool complete = true;   // as its format defines it; plain content always is
+  bool stored = false;   // the recipe is in the index, its chunks are durable
+  bool durable = false;  // survives a power cut: stored, or its staging file was synced
+  bool overlay = false;  // the staging file holds only the extents, the rest is `base`
+  bool torn = false;     // a power cut left nothing of it
+  bool complete = true;  // as its format defines it; plain content always is
   ContentFormat format = ContentFormat::kPlain;
   StageId stage = 0;
-  ContentId base = 0;          // what it was changed from: overlay base, and what a power cut falls back to
-  uint64_t size_bytes = 0;     // authoritative when captured or an overlay
-  InodeNumber inode = 0;       // whose content it is, or was
+  ContentId base = 0;  // what it was changed from: overlay base, and what a power cut falls back to
+  uint64_t size_bytes = 0;  // authoritative when captured or an overlay
+  InodeNumber inode = 0;    // whose content it is, or was
   std::string incomplete_reason;
 
   std::string Encode() const;

@@ -74,12 +74,12 @@ Result<RecoveryReport> Recovery::Run(const std::string& power_epoch) {
 Result<std::vector<Recovery::Staged>> Recovery::StageRows() {
   std::vector<Staged> rows;
   const key::Range range = key::Table(key::kStage);
-  RETURN_IF_ERROR(tree_.catalog().Scan(
-      range.begin, range.end, [&](std::string_view row_key, std::string_view row) {
-        ByteReader in(row);
-        rows.push_back({key::Id(row_key), in.U64()});
-        return true;
-      }));
+  RETURN_IF_ERROR(tree_.catalog().Scan(range.begin, range.end,
+                                       [&](std::string_view row_key, std::string_view row) {
+                                         ByteReader in(row);
+                                         rows.push_back({key::Id(row_key), in.U64()});
+                                         return true;
+                                       }));
   return rows;
 }
 
@@ -154,8 +154,7 @@ Status Recovery::Finish(const Staged& staged, ContentRecord record) {
   }
   ++report_.finished;
   if (record.overlay) RETURN_IF_ERROR(ClampOverlay(staged.content, size, &batch));
-  const bool unchanged =
-      inode->size_bytes == size && SameTime(inode->modify_time, stat.st_mtim);
+  const bool unchanged = inode->size_bytes == size && SameTime(inode->modify_time, stat.st_mtim);
   if (!record.captured && record.base == 0 && size == 0) {
     // Created and never written.
     RETURN_IF_ERROR(AppendDropped(staged, record, &batch));

@@ -21,8 +21,8 @@ Result<StoreLock> StoreLock::Acquire(const std::string& store_path, const std::s
     const size_t space = who.find(' ');
     std::string sentence = store_path + " is in use";
     if (space != std::string::npos)
-      sentence += ": process " + who.substr(0, space) + " has it mounted at " +
-                  who.substr(space + 1);
+      sentence +=
+          ": process " + who.substr(0, space) + " has it mounted at " + who.substr(space + 1);
     return Status(Code::kBusy, sentence);
   }
   const std::string line = std::to_string(getpid()) + " " + holder + "\n";

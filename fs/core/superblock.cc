@@ -28,14 +28,15 @@ std::string Superblock::Encode() const {
 Result<Superblock> Superblock::Decode(std::string_view bytes, const std::string& name) {
   ByteReader in(bytes);
   if (AsText(in.Raw(kMagic.size())) != kMagic)
-    return Status(Code::kInvalid, name + " is not a VarveFS store: its superblock is something else");
+    return Status(Code::kInvalid,
+                  name + " is not a VarveFS store: its superblock is something else");
   Superblock superblock;
   superblock.format_version = in.U32();
   if (superblock.format_version > kFormatVersion)
-    return Status(Code::kInvalid,
-                  name + " has store format " + std::to_string(superblock.format_version) +
-                      ", and this varve knows formats up to " + std::to_string(kFormatVersion) +
-                      "; use a newer varve");
+    return Status(Code::kInvalid, name + " has store format " +
+                                      std::to_string(superblock.format_version) +
+                                      ", and this varve knows formats up to " +
+                                      std::to_string(kFormatVersion) + "; use a newer varve");
   superblock.created_s = static_cast<int64_t>(in.U64());
   superblock.secret = in.Text();
   const size_t signed_bytes = bytes.size() - in.remaining();

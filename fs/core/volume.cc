@@ -41,7 +41,7 @@ class StoreVolume final : public Volume {
  private:
   Status OpenParts();
   Status RecoverTree();
-  Status Hurry();
+  void Hurry();
 
   const std::string path_;
   const VolumeOptions options_;
@@ -111,8 +111,8 @@ Status StoreVolume::OpenParts() {
     hot_max = static_cast<uint64_t>(space.f_blocks) * space.f_frsize / kHotShare;
   }
   hot_ = std::make_unique<HotCache>(hot_max);
-  live_ = std::make_unique<LiveNodes>(LiveNodes::Dependencies{
-      *tree_, *files_, *stages_, *history_, *disk_, [this] { return Hurry(); }});
+  live_ = std::make_unique<LiveNodes>(
+      LiveNodes::Dependencies{*tree_, *files_, *stages_, *history_, *disk_, [this] { Hurry(); }});
   virtual_ = std::make_unique<VirtualNodes>(
       VirtualContext{*catalog_, *live_, *files_, [this] { return StatusJson(); },
                      [this] { return live_->StatFilesystem(); }});
@@ -120,9 +120,9 @@ Status StoreVolume::OpenParts() {
   digester_ = std::make_unique<Digester>(
       Digester::Dependencies{*tree_, *stages_, *contents_, *files_, *history_, *hot_, clock_});
   files_->SetDigestQueue(digester_.get());
-  committer_ = std::make_unique<Committer>(Committer::Dependencies{
-      *catalog_, *packs_, *stages_, *digester_,
-      [this](const Status& status) { live_->Fence(status.ToString()); }});
+  committer_ = std::make_unique<Committer>(
+      Committer::Dependencies{*catalog_, *packs_, *stages_, *digester_,
+                              [this](const Status& status) { live_->Fence(status.ToString()); }});
   return Status();
 }
 
@@ -133,10 +133,11 @@ Status StoreVolume::RecoverTree() {
   for (const ContentId content : recovery_.pending) digester_->Enqueue(content);
   for (const RecoveryReport::Hot& hot : recovery_.hot) hot_->Add(hot.content, hot.bytes);
   if (recovery_.kind != CrashKind::kClean)
-    LogWarning("the last mount ended without an umount ({}): {} contents go on, {} paths fell "
-               "back, {} are torn",
-               recovery_.kind == CrashKind::kPowerCut ? "power cut" : "daemon died",
-               recovery_.finished, recovery_.fallen_back, recovery_.torn);
+    LogWarning(
+        "the last mount ended without an umount ({}): {} contents go on, {} paths fell "
+        "back, {} are torn",
+        recovery_.kind == CrashKind::kPowerCut ? "power cut" : "daemon died", recovery_.finished,
+        recovery_.fallen_back, recovery_.torn);
   return catalog_->SyncLog();
 }
 
@@ -160,10 +161,9 @@ void StoreVolume::SetMountFacts(const MountFacts& facts) {
   facts_ = facts;
 }
 
-Status StoreVolume::Hurry() {
+void StoreVolume::Hurry() {
   digester_->Hurry();
   committer_->Hurry();
-  return Status();
 }
 
 Status StoreVolume::Drain(int64_t timeout_ns) {

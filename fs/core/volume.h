@@ -17,12 +17,12 @@
 namespace varve {
 
 struct VolumeOptions {
-  bool passthrough = true;       // -o no_passthrough
-  bool io_uring = true;          // -o no_io_uring, for the store's own I/O
-  unsigned threads = 0;          // -o threads=N of digesting and decoding; 0: from the cores
-  uint64_t hot_bytes_max = 0;    // -o hot=SIZE of staging files kept for fast reads; 0: a
-                                 // tenth of the disk
-  std::string mount_point;       // for status and messages
+  bool passthrough = true;     // -o no_passthrough
+  bool io_uring = true;        // -o no_io_uring, for the store's own I/O
+  unsigned threads = 0;        // -o threads=N of digesting and decoding; 0: from the cores
+  uint64_t hot_bytes_max = 0;  // -o hot=SIZE of staging files kept for fast reads; 0: a
+                               // tenth of the disk
+  std::string mount_point;     // for status and messages
 };
 
 // What fs/fuse knows about the mount, for `status`.

@@ -53,11 +53,14 @@ void Fsync(fuse_req_t raw, fuse_ino_t node, int data_only, fuse_file_info* file)
   request.Reply(request.Nodes(node).Fsync(node, file->fh, data_only != 0));
 }
 
+// WRITE says by a flag whether the caller may keep set-id bits; these do not.
+bool ClearsSetId(const Request& request) { return request.GetCaller().uid != 0; }
+
 void Allocate(fuse_req_t raw, fuse_ino_t node, int mode, off_t offset, off_t size,
               fuse_file_info* file) noexcept {
   Request request(raw, Operation::kAllocate);
-  request.Reply(request.Nodes(node).Allocate(node, file->fh, mode, static_cast<uint64_t>(offset),
-                                             static_cast<uint64_t>(size)));
+  const FileRange range{static_cast<uint64_t>(offset), static_cast<uint64_t>(size)};
+  request.Reply(request.Nodes(node).Allocate(node, file->fh, mode, range, ClearsSetId(request)));
 }
 
 void Seek(fuse_req_t raw, fuse_ino_t node, off_t offset, int whence,
@@ -76,8 +79,8 @@ void CopyRange(fuse_req_t raw, fuse_ino_t source, off_t source_offset, fuse_file
     return;
   }
   const CopySource from{source, source_file->fh, static_cast<uint64_t>(source_offset)};
-  request.ReplyCopied(
-      request.Nodes(node).CopyRange(from, node, file->fh, static_cast<uint64_t>(offset), size));
+  request.ReplyCopied(request.Nodes(node).CopyRange(
+      from, node, file->fh, static_cast<uint64_t>(offset), size, ClearsSetId(request)));
 }
 
 }  // namespace

@@ -333,9 +333,9 @@ Status FakeVolume::Fsync(NodeId node, HandleId, bool) {
   return fdatasync(DescriptorOf(node)) == 0 ? Status() : Status::Errno(errno);
 }
 
-Status FakeVolume::Allocate(NodeId node, HandleId, int mode, uint64_t offset, uint64_t size) {
-  const int result =
-      fallocate(DescriptorOf(node), mode, static_cast<off_t>(offset), static_cast<off_t>(size));
+Status FakeVolume::Allocate(NodeId node, HandleId, int mode, const FileRange& range, bool) {
+  const int result = fallocate(DescriptorOf(node), mode, static_cast<off_t>(range.offset),
+                               static_cast<off_t>(range.size));
   return result == 0 ? Status() : Status::Errno(errno);
 }
 
@@ -346,7 +346,7 @@ Result<uint64_t> FakeVolume::Seek(NodeId node, HandleId, uint64_t offset, int wh
 }
 
 Result<size_t> FakeVolume::CopyRange(const CopySource& source, NodeId node, HandleId,
-                                     uint64_t offset, size_t size) {
+                                     uint64_t offset, size_t size, bool) {
   auto from = static_cast<off_t>(source.offset);
   auto to = static_cast<off_t>(offset);
   const ssize_t copied =

@@ -71,10 +71,11 @@ class FakeVolume final : public Volume, public NodeOps {
   Status Flush(NodeId, HandleId) override { return Status(); }
   void Release(NodeId node, HandleId handle) override;
   Status Fsync(NodeId node, HandleId handle, bool data_only) override;
-  Status Allocate(NodeId node, HandleId handle, int mode, uint64_t offset, uint64_t size) override;
+  Status Allocate(NodeId node, HandleId handle, int mode, const FileRange& range,
+                  bool clear_set_id) override;
   Result<uint64_t> Seek(NodeId node, HandleId handle, uint64_t offset, int whence) override;
   Result<size_t> CopyRange(const CopySource& source, NodeId node, HandleId handle, uint64_t offset,
-                           size_t size) override;
+                           size_t size, bool clear_set_id) override;
   Result<Opened> OpenDirectory(const Caller& caller, NodeId node) override;
   Status ReadDirectory(const Caller& caller, NodeId node, HandleId handle, uint64_t cookie,
                        bool plus, const ListingSink& sink) override;
