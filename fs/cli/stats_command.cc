@@ -65,9 +65,10 @@ std::string Describe(const std::string& path, const VersionTotals& totals,
                      const StatusReport& report) {
   const uint64_t logical_bytes = report.Number("savings/logical_bytes");
   const uint64_t stored_bytes = report.Number("savings/stored_bytes");
-  std::string text = fmt::format(
-      "{}: {} versions of {} {}, {} as they were written\n", Printable(path), totals.versions,
-      totals.files, totals.files == 1 ? "file" : "files", HumanSize(totals.logical_bytes));
+  std::string text =
+      fmt::format("{}: {} {} of {} {}, {} as written\n", Printable(path), totals.versions,
+                  totals.versions == 1 ? "version" : "versions", totals.files,
+                  totals.files == 1 ? "file" : "files", HumanSize(totals.logical_bytes));
   text += fmt::format("store     {} captured, {} stored, {} saved: {:.2f} to 1\n",
                       HumanSize(logical_bytes), HumanSize(stored_bytes),
                       HumanSize(logical_bytes - std::min(logical_bytes, stored_bytes)),
