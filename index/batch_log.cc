@@ -10,7 +10,7 @@ namespace {
 
 // A new segment's size, and the bounds of a growth step.
 constexpr uint64_t kStepBytesMin = 256u << 10;
-constexpr uint64_t kStepBytesMax = 4u << 20;
+constexpr uint64_t kStepBytesMax = 1u << 20;
 
 uint64_t RoundUp(uint64_t value) {
   return (value + kLogBlockBytes - 1) / kLogBlockBytes * kLogBlockBytes;

@@ -103,6 +103,9 @@ Status LoggedCatalog::Open(Disk& disk, const std::string& path, const CatalogOpt
   ASSIGN_OR_RETURN(const std::optional<std::string> stored, store_.Get(kMarkKey));
   if (stored) {
     ASSIGN_OR_RETURN(mark, DecodeLogMark(*stored));
+  } else if (options.sequence_floor > 0 && !options.read_only) {
+    mark.sequence = options.sequence_floor;
+    RETURN_IF_ERROR(store_.Write({{std::string(kMarkKey), EncodeLogMark(mark)}}));
   }
   auto delta = std::make_shared<Delta>();
   const auto replay = [&](uint64_t sequence, ByteView body) {

@@ -106,6 +106,11 @@ class KeyValueStore {
 // that uses it (after daemonising), once per directory at a time.
 Result<std::unique_ptr<KeyValueStore>> OpenLmdb(const std::string& path, bool read_only = false);
 
+// Reads every row in a child process, because damage can end the process that reads
+// it (lmdb_store.h). Returns kCorrupt for damage of any kind. For fsck, before it opens
+// the index itself. REQUIRES: no other thread runs.
+Status VerifyLmdb(const std::string& path);
+
 struct CatalogStats {
   uint64_t delta_keys = 0;
   uint64_t delta_bytes = 0;
@@ -151,6 +156,9 @@ class Catalog {
 
 struct CatalogOptions {
   uint64_t log_bytes_max = 64u << 20;  // per segment; there are two
+  // A store without a commit so far, because it is new or was rebuilt, starts behind
+  // this sequence number: that of the newest journal, which only grow.
+  uint64_t sequence_floor = 0;
   // Replays the log and changes nothing on the disk; Apply(), SyncLog() and Commit()
   // fail with kReadOnly. For fsck.
   bool read_only = false;

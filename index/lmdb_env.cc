@@ -16,6 +16,7 @@ namespace {
 
 // Lookups and cursors at a time. LMDB keeps a table of that size.
 constexpr unsigned kReadersMax = 1022;
+constexpr uint64_t kMapBytesMin = uint64_t{4} << 30;
 
 Status SyncDirectoryAt(const std::string& path) {
   const UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -123,6 +124,12 @@ Result<LmdbEnv> OpenLmdbEnv(const std::string& path, const LmdbOptions& options)
   if (!options.read_only && ::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
     return Status::Errno(errno, "index: make directory " + path);
   Result<LmdbEnv> env = OpenOnce(path, options);
+  // Where address space is limited (ulimit -v, some sanitizers) less must do.
+  LmdbOptions smaller = options;
+  while (env.status().os_errno() == ENOMEM && smaller.map_bytes > kMapBytesMin) {
+    smaller.map_bytes /= 4;
+    env = OpenOnce(path, smaller);
+  }
   if (env.status().code() == Code::kCorrupt && !options.read_only && RemoveUnfinished(path))
     env = OpenOnce(path, options);
   if (!env.ok()) return env.status();

@@ -84,6 +84,8 @@ class LmdbStore final : public KeyValueStore {
   // A transaction that sees the newest state.
   Result<ReadLoan> Borrow();
   void Park(Txn txn);
+  Status WriteTransaction(const std::vector<Batch::Change>& changes);
+  bool DiskIsFull() const;
   Status WriteChange(MDB_txn* txn, MDB_cursor* cursor, const Batch::Change& change);
 
   const LmdbEnv env_;
@@ -182,6 +184,26 @@ Result<std::unique_ptr<KeyValueStore::Cursor>> LmdbStore::OpenCursor(std::string
 
 Status LmdbStore::Write(const std::vector<Batch::Change>& changes) {
   if (changes.empty()) return {};
+  Status written = WriteTransaction(changes);
+  // LMDB calls a short write an I/O error. Trying again is safe after either: the next transaction
+  // writes and flushes all its pages anew, and nothing refers to those of this one.
+  if (written.os_errno() == EIO && DiskIsFull())
+    return Status::Errno(ENOSPC, std::string(written.context()));
+  return written;
+}
+
+bool LmdbStore::DiskIsFull() const {
+  constexpr off_t kProbeBytes = 1 << 20;
+  int descriptor = -1;
+  struct stat attributes {};
+  if (::mdb_env_get_fd(env_.get(), &descriptor) != 0 || ::fstat(descriptor, &attributes) != 0)
+    return false;
+  // If it is not full, the next commit has use for these bytes.
+  return ::fallocate(descriptor, FALLOC_FL_KEEP_SIZE, attributes.st_size, kProbeBytes) != 0 &&
+         (errno == ENOSPC || errno == EDQUOT);
+}
+
+Status LmdbStore::WriteTransaction(const std::vector<Batch::Change>& changes) {
   MDB_txn* begun = nullptr;
   const int outcome = ::mdb_txn_begin(env_.get(), nullptr, 0, &begun);
   if (outcome != 0) return LmdbFailure(outcome, "begin a write");

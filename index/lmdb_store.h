@@ -3,15 +3,17 @@
 // One unnamed database. Every value is followed by a 32-bit checksum of its key
 // and itself, because LMDB has none: a decayed row is kCorrupt, not a wrong answer.
 // The tree's own pages are not covered. LMDB follows damaged page numbers and
-// offsets, and may end the process by an assertion or a signal; a file that is
-// shorter than LMDB believes is the one case that is caught (it reads as zeros).
+// offsets, and may end the process by an assertion or a signal (52 of 600 randomly
+// damaged files did; the other damage was reported, none returned wrong rows). A
+// file that is shorter than LMDB believes is caught: it reads as zeros. For the rest
+// there is VerifyLmdb(). An error of the disk while a page is read is SIGBUS.
 //
 // Read transactions are pooled. A parked one is reset: it keeps its slot in the
 // reader table, not the pages it saw.
 //
 // Threads:  as KeyValueStore. LMDB admits one writer; Write() calls wait.
-// Errors:   kNoSpace: disk or map full; kCorrupt; kIo, after which LMDB refuses
-//           further writes; kUnsupported: written by another LMDB; kBusy: more
+// Errors:   kNoSpace: disk or map full, after which Write() may be repeated; kCorrupt;
+//           kIo; kUnsupported: written by another LMDB; kBusy: more
 //           than kReadersMax cursors and lookups at a time.
 // Format:   docs/FORMAT.md, "Index".
 #pragma once

@@ -194,6 +194,20 @@ TEST_P(CatalogTest, AReadOnlyOneReplaysAndWritesNothing) {
   }
 }
 
+TEST_P(CatalogTest, ARebuiltOneGoesOnBehindTheJournals) {
+  CatalogOptions options;
+  options.sequence_floor = 5000;
+  Reopen(options);
+  EXPECT_EQ(catalog_->Stats().applied_sequence, 5000u);
+  Apply(Puts({{"a", "1"}}));
+  Reopen();
+  EXPECT_EQ(catalog_->Stats().applied_sequence, 5001u);
+  Commit();
+  Reopen(options);  // the floor is for stores without a commit
+  EXPECT_EQ(catalog_->Stats().applied_sequence, 5001u);
+  EXPECT_EQ(Rows(), (Map{{"a", "1"}}));
+}
+
 TEST_P(CatalogTest, StatsTellWhatIsSafe) {
   Apply(Puts({{"a", "1"}}));
   Apply(Puts({{"b", "1"}}));

@@ -1,15 +1,15 @@
 // What LMDB adds to the contract of a KeyValueStore: files, limits and damage.
-#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "index/lmdb_store.h"
@@ -50,6 +50,11 @@ int CountRows(KeyValueStore& store, Status* outcome = nullptr) {
     EXPECT_TRUE(scanned.ok()) << scanned.ToString();
   }
   return rows;
+}
+
+std::string ReadWhole(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 TEST(LmdbTest, MakesItsDirectoryAndKeepsItsRows) {
@@ -170,8 +175,7 @@ TEST(LmdbTest, ADecayedValueIsCorruptAndNotAWrongAnswer) {
   const std::string value = "a value that is easy to find in the file";
   ASSERT_TRUE(OpenOrDie(directory / "index")->Write({{"key", value}}).ok());
   const std::string data = directory / "index/data.mdb";
-  std::string bytes(fs::file_size(data), '\0');
-  std::ifstream(data).read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  std::string bytes = ReadWhole(data);
   size_t found = 0;
   for (size_t at = bytes.find(value); at != std::string::npos; at = bytes.find(value, at + 1)) {
     bytes[at + 7] ^= 1;
@@ -184,6 +188,66 @@ TEST(LmdbTest, ADecayedValueIsCorruptAndNotAWrongAnswer) {
   Status scanned;
   CountRows(*store, &scanned);
   EXPECT_EQ(scanned.code(), Code::kCorrupt);
+}
+
+// Damage of any kind is reported by a process that survives it, and none is overlooked
+// as long as it concerns a row.
+TEST(LmdbTest, VerifySurvivesAnyDamage) {
+  Random random(TestSeed());
+  const TempDir directory;
+  {
+    const auto store = OpenOrDie(directory / "index");
+    ASSERT_TRUE(store->Write(Numbered(0, 3000, 100)).ok());
+    ASSERT_TRUE(store->Write(Numbered(1000, 4000, 100)).ok());
+  }
+  ASSERT_TRUE(VerifyLmdb(directory / "index").ok());
+  EXPECT_EQ(VerifyLmdb(directory / "nothing").code(), Code::kNotFound);
+  const std::string data = directory / "index/data.mdb";
+  const std::string whole = ReadWhole(data);
+  int reported = 0;
+  for (int round = 0; round < 60; ++round) {
+    std::string damaged = whole;
+    for (int i = 0; i < 8; ++i)
+      damaged[random.Below(damaged.size())] ^= static_cast<char>(1 + random.Below(255));
+    std::ofstream(data, std::ios::binary) << damaged;
+    // Almost always kCorrupt; damaged metadata can look like an argument that mmap(2) refuses.
+    if (!VerifyLmdb(directory / "index").ok()) ++reported;
+  }
+  EXPECT_GT(reported, 20);
+}
+
+// On a disk of its own, which needs the right to mount one. Runs in a child process,
+// whose mounts nobody else sees and end with it. Returns what is wrong, as exit code.
+int FillDiskInChild(const std::string& path) {
+  constexpr int kSkip = 77;
+  if (::unshare(CLONE_NEWNS) != 0 || ::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+      ::mount("tmpfs", path.c_str(), "tmpfs", 0, "size=4m") != 0)
+    return kSkip;
+  std::ofstream(path + "/filler") << std::string(2 << 20, 'f');
+  auto store = OpenLmdb(path + "/index");
+  if (!store.ok()) return 1;
+  int rows = 0;
+  Status written;
+  for (; written.ok(); rows += 200) written = (*store)->Write(Numbered(rows, rows + 200, 500));
+  rows -= 200;
+  if (written.code() != Code::kNoSpace) return 2;
+  if ((*store)->Write(Numbered(rows, rows + 200, 500)).code() != Code::kNoSpace) return 3;
+  if (CountRows(**store) != rows) return 4;
+  ::unlink((path + "/filler").c_str());
+  if (!(*store)->Write(Numbered(rows, rows + 200, 500)).ok()) return 5;
+  return CountRows(**store) == rows + 200 ? 0 : 6;
+}
+
+TEST(LmdbTest, AFullDiskIsNoSpaceAndWritingGoesOnWhenThereIsRoom) {
+  const TempDir directory;
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) ::_exit(FillDiskInChild(directory.path()));
+  int outcome = 0;
+  ASSERT_EQ(::waitpid(child, &outcome, 0), child);
+  ASSERT_TRUE(WIFEXITED(outcome));
+  if (WEXITSTATUS(outcome) == 77) GTEST_SKIP() << "needs the right to mount";
+  EXPECT_EQ(WEXITSTATUS(outcome), 0);
 }
 
 // The pages that a shorter file lacks read as zeros instead of ending the process.
