@@ -23,8 +23,10 @@ inline constexpr uint64_t kAllocateBytes = 16u << 20;
 inline constexpr size_t kFullPacksMax = 4;
 
 // Each of at most kReadLanes concurrent batches of reads has kReadsInFlight
-// buffers. Neighbouring chunks are read together up to one buffer.
+// buffers; kIdleLanesMax of them are kept when nobody reads. Neighbouring chunks
+// are read together up to one buffer.
 inline constexpr size_t kReadLanes = 4;
+inline constexpr size_t kIdleLanesMax = 2;
 inline constexpr size_t kReadsInFlight = 8;
 inline constexpr size_t kReadBytes = 2u << 20;
 // Reading a gap of this size is cheaper than a second read.

@@ -148,7 +148,11 @@ std::unique_ptr<ReadLane> PackReader::AcquireLane() {
 
 void PackReader::ReleaseLane(std::unique_ptr<ReadLane> lane) {
   MutexLock lock(mutex_);
-  idle_.push_back(std::move(lane));
+  if (idle_.size() < kIdleLanesMax) {
+    idle_.push_back(std::move(lane));
+  } else {
+    --lanes_;
+  }
   released_.NotifyOne();
 }
 
