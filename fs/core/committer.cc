@@ -45,6 +45,7 @@ void Committer::Run() {
 }
 
 void Committer::Beat() {
+  d_.files.TakeSnapshots();
   const Status synced = d_.digester.SyncOlderThan(kSyncAfterNs);
   if (!synced.ok()) {
     LogError("closed data could not be made durable: {}", synced.ToString());

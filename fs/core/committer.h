@@ -21,6 +21,7 @@ class Committer {
     Catalog& catalog;
     PackStore& packs;
     StageArea& stages;
+    LiveFiles& files;
     Digester& digester;
     std::function<void(const Status&)> on_failure;  // a flush failed: fence
   };

@@ -292,9 +292,14 @@ Status Digester::AppendStoredLocked(const Job& job, ContentRecord* record, Batch
     batch->Delete(key::Stage(record->stage));
     record->stage = 0;
   }
-  Tree::PutContent(job.content, *record, batch);
-
   Result<InodeRecord> inode = d_.tree.Inode(record->inode);
+  if (record->format == ContentFormat::kPlain && inode.ok() &&
+      inode->name.ends_with(".safetensors")) {
+    // Too short to be recognised, or its size was promised before its header came.
+    record->complete = false;
+    record->incomplete_reason = "it is named .safetensors and has no safetensors header";
+  }
+  Tree::PutContent(job.content, *record, batch);
   if (!inode.ok() || inode->content != job.content) return Status();  // it has gone on
   inode->hole_bytes = job.digested.hole_bytes;
   if (resized) {

@@ -17,12 +17,6 @@ bool Later(const struct timespec& a, const struct timespec& b) {
   return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
 }
 
-void AppendStageOwner(StageId stage, ContentId content, Batch* batch) {
-  std::string value;
-  ByteWriter(&value).U64(content);
-  batch->Put(key::Stage(stage), std::move(value));
-}
-
 // A regular file without a content: it was never written.
 class EmptyBody final : public Body {
  public:
@@ -40,7 +34,7 @@ Result<LiveFiles::Fresh> LiveFiles::NewContent(InodeNumber inode, ContentId base
   fresh.record.inode = inode;
   fresh.record.base = base;
   Tree::PutContent(fresh.content, fresh.record, batch);
-  AppendStageOwner(fresh.record.stage, fresh.content, batch);
+  Tree::PutStageOwner(fresh.record.stage, fresh.content, batch);
   return fresh;
 }
 
@@ -225,9 +219,9 @@ Status LiveFiles::TakeOverStageLocked(OpenFile& file, ContentRecord left, InodeR
   ASSIGN_OR_RETURN(const ContentId content, d_.tree.NewId());
   Batch batch;
   Tree::PutContent(file.content, left, &batch);
-  if (left.stage != 0) AppendStageOwner(left.stage, file.content, &batch);
+  if (left.stage != 0) Tree::PutStageOwner(left.stage, file.content, &batch);
   Tree::PutContent(content, taken, &batch);
-  AppendStageOwner(taken.stage, content, &batch);
+  Tree::PutStageOwner(taken.stage, content, &batch);
   record->content = content;
   Tree::PutInode(file.inode, *record, &batch);
   RETURN_IF_ERROR(d_.tree.Apply(batch));
@@ -293,12 +287,22 @@ Result<Opened> LiveFiles::OpenLocked(const std::shared_ptr<OpenFile>& file,
   }
   opened.no_flush = !writable;
   ++file->handles;
-  if (writable) ++file->writers;
-  opened.handle = reinterpret_cast<HandleId>(new FileHandle{file, flags, writable});
+  if (writable) {
+    if (file->writers == 0) file->snapshot_ns = d_.clock.MonotonicNs();
+    ++file->writers;
+    ++file->unclosed;
+  }
+  opened.handle = reinterpret_cast<HandleId>(new FileHandle{file, flags, writable, false});
   return opened;
 }
 
-Status LiveFiles::FlushLocked(OpenFile& file) {
+Status LiveFiles::FlushLocked(FileHandle& handle) {
+  OpenFile& file = *handle.file;
+  if (!handle.flushed) {
+    handle.flushed = true;
+    --file.unclosed;
+  }
+  if (file.unclosed > 0) return Status();
   ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(file.inode));
   return CaptureLocked(file, &record);
 }
@@ -354,10 +358,10 @@ Status LiveFiles::CaptureLocked(OpenFile& file, InodeRecord* record) {
   return Status();
 }
 
-bool LiveFiles::ReleaseLocked(const FileHandle& handle) {
+bool LiveFiles::ReleaseLocked(FileHandle& handle) {
   OpenFile& file = *handle.file;
   if (handle.writable) {
-    const Status captured = FlushLocked(file);
+    const Status captured = FlushLocked(handle);
     if (!captured.ok() && captured.os_errno() != ESTALE)
       LogError("cannot capture {}: {}", d_.tree.PathOf(file.inode), captured.ToString());
     --file.writers;
@@ -398,7 +402,7 @@ Status LiveFiles::RevertLocked(OpenFile& file) {
   if (hot) {
     base.stage = left.stage;
     Tree::PutContent(left.base, base, &batch);
-    AppendStageOwner(left.stage, left.base, &batch);
+    Tree::PutStageOwner(left.stage, left.base, &batch);
   } else {
     batch.Delete(key::Stage(left.stage));
     if (left.overlay) batch.Delete(key::Extent(content, key::kBaseShown));

@@ -20,6 +20,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <unordered_map>
 
 #include "fs/core/content_opener.h"
@@ -52,6 +53,7 @@ class LiveFiles final : public OverlayLog, public VersionReader {
     ContentStore& contents;
     HistoryWriter& history;
     KernelChannel& kernel;
+    Clock& clock;
     bool passthrough = true;
   };
   explicit LiveFiles(const Dependencies& dependencies) : d_(dependencies) {}
@@ -86,10 +88,17 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   // Decides the I/O mode and counts the handle.
   Result<Opened> OpenLocked(const std::shared_ptr<OpenFile>& file, const InodeRecord& record,
                             int flags);
-  // FLUSH: captures what was changed.
-  Status FlushLocked(OpenFile& file);
+  // FLUSH, a close: the last writer's captures what was changed. One handle may be
+  // flushed several times, by descriptors that share it.
+  Status FlushLocked(FileHandle& handle);
+  // An fsync: a file that stays open is captured then, at most once a minute. The
+  // copy is made later, by TakeSnapshots.
+  void WantSnapshotLocked(OpenFile& file, int64_t now_ns);
+  // Captures the files that want it as they are now; one that is changing at the
+  // moment is tried again at the next call. Takes the lock itself.
+  void TakeSnapshots();
   // RELEASE: the handle is gone. Returns true when it was the last one.
-  bool ReleaseLocked(const FileHandle& handle);
+  bool ReleaseLocked(FileHandle& handle);
 
   // Size and times of a file whose staging file knows better than its record.
   Status RefreshLocked(OpenFile& file, InodeRecord* record);
@@ -134,6 +143,9 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   Status TakeOverStageLocked(OpenFile& file, ContentRecord left, InodeRecord* record);
   Status TruncateSharedLocked(OpenFile& file, InodeRecord* record);
   Result<StageId> CopyAsideLocked(OpenFile& file) NO_THREAD_SAFETY_ANALYSIS;
+  // A copy of a staging file under a new number; `durable` if it shall be synced.
+  Result<StageId> CopyStage(StageId source, bool durable);
+  Status TakeSnapshot(InodeNumber inode);
   void DropBackingLocked(OpenFile& file);
   Result<std::shared_ptr<ContentReader>> OpenPendingReader(ContentId content,
                                                            const ContentRecord& record,
@@ -147,7 +159,8 @@ class LiveFiles final : public OverlayLog, public VersionReader {
 
   // Guarded by Tree::mutex().
   std::unordered_map<InodeNumber, std::shared_ptr<OpenFile>> files_;
-  CondVar changed_;  // a handle was released, an exchange ended
+  std::set<InodeNumber> snapshots_;  // inodes that want one
+  CondVar changed_;                  // a handle was released, an exchange ended
 };
 
 }  // namespace varve

@@ -79,10 +79,10 @@ Status LiveNodes::ClearPrivileges(InodeNumber inode, OpenFile& file, bool clear_
 }
 
 Status LiveNodes::Flush(NodeId, HandleId handle) {
-  const FileHandle* const open = FileOf(handle);
+  FileHandle* const open = FileOf(handle);
   if (!open->writable) return Status();
   MutexLock lock(d_.tree.mutex());
-  return d_.files.FlushLocked(*open->file);
+  return d_.files.FlushLocked(*open);
 }
 
 void LiveNodes::Release(NodeId node, HandleId handle) {
@@ -92,7 +92,12 @@ void LiveNodes::Release(NodeId node, HandleId handle) {
 }
 
 Status LiveNodes::Fsync(NodeId, HandleId handle, bool) {
-  RETURN_IF_ERROR(SyncStage(*FileOf(handle)->file));
+  OpenFile& file = *FileOf(handle)->file;
+  RETURN_IF_ERROR(SyncStage(file));
+  {
+    MutexLock lock(d_.tree.mutex());
+    d_.files.WantSnapshotLocked(file, d_.clock.MonotonicNs());
+  }
   return d_.tree.catalog().SyncLog();
 }
 

@@ -26,6 +26,7 @@ class LiveNodes final : public NodeOps, public LiveLookup {
     StageArea& stages;
     HistoryWriter& history;
     Disk& disk;
+    Clock& clock;
     // `setfattr -n user.varve.sync` on anything below the mount.
     std::function<void()> hurry;
   };

@@ -101,22 +101,29 @@ Status LiveFiles::TruncateSharedLocked(OpenFile& file, InodeRecord* record) {
 
 Result<StageId> LiveFiles::CopyAsideLocked(OpenFile& file) {
   if (queue_ != nullptr) queue_->CancelLocked(file.content);
-  ASSIGN_OR_RETURN(const uint64_t id, d_.tree.NewId());
-  const StageId source_id = file.record.stage;
+  const StageId source = file.record.stage;
   const bool durable = file.record.durable;
   file.switching = true;
   d_.tree.mutex().Unlock();
+  Result<StageId> copy = CopyStage(source, durable);
+  d_.tree.mutex().Lock();
+  file.switching = false;
+  changed_.NotifyAll();
+  return copy;
+}
+
+Result<StageId> LiveFiles::CopyStage(StageId source_id, bool durable) {
+  ASSIGN_OR_RETURN(const uint64_t id, d_.tree.NewId());
   StageId copy_id = 0;
   const Status copied = [&]() -> Status {
     ASSIGN_OR_RETURN(const auto source, d_.stages.Open(source_id, OpenMode::kRead));
     ASSIGN_OR_RETURN(const auto copy, d_.stages.Create(id, &copy_id));
     ASSIGN_OR_RETURN(const struct stat stat, source->Stat());
-    RETURN_IF_ERROR(copy->Truncate(static_cast<uint64_t>(stat.st_size)));
+    const uint64_t size = static_cast<uint64_t>(stat.st_size);
+    RETURN_IF_ERROR(copy->Truncate(size));
     uint64_t done = 0;
-    while (done < static_cast<uint64_t>(stat.st_size)) {
-      ASSIGN_OR_RETURN(
-          const uint64_t step,
-          copy->CopyFrom(*source, done, done, static_cast<uint64_t>(stat.st_size) - done));
+    while (done < size) {
+      ASSIGN_OR_RETURN(const uint64_t step, copy->CopyFrom(*source, done, done, size - done));
       if (step == 0) break;
       done += step;
     }
@@ -124,14 +131,9 @@ Result<StageId> LiveFiles::CopyAsideLocked(OpenFile& file) {
     RETURN_IF_ERROR(copy->SyncData());
     return d_.stages.SyncName(copy_id);
   }();
-  d_.tree.mutex().Lock();
-  file.switching = false;
-  changed_.NotifyAll();
-  if (!copied.ok()) {
-    if (copy_id != 0) d_.stages.Remove(copy_id);
-    return copied;
-  }
-  return copy_id;
+  if (copied.ok()) return copy_id;
+  if (copy_id != 0) d_.stages.Remove(copy_id);
+  return copied;
 }
 
 Result<std::shared_ptr<ContentReader>> LiveFiles::OpenPendingReader(ContentId content,

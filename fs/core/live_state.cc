@@ -8,6 +8,17 @@
 #include "fs/core/status_attributes.h"
 
 namespace varve {
+namespace {
+
+bool IsUnchanged(const OpenFile* file) {
+  if (file == nullptr) return false;
+  const std::shared_ptr<Body> body = file->body();
+  if (!body || !body->stage()) return false;
+  const Result<struct stat> stat = body->stage()->Stat();
+  return stat.ok() && Stamp::Of(*stat) == file->captured;
+}
+
+}  // namespace
 
 Status LiveFiles::SetTimesLocked(InodeNumber inode, const InodeRecord& record, bool access,
                                  bool modify) {
@@ -38,18 +49,30 @@ Result<std::optional<std::string>> LiveFiles::StatusLocked(InodeNumber inode,
                                                            std::string_view name) {
   ContentRecord content;
   content.captured = content.stored = content.durable = true;  // as the empty one is
-  if (record.content != 0) {
-    ASSIGN_OR_RETURN(content, d_.tree.Content(record.content));
+  ContentId id = record.content;
+  if (id != 0) {
+    ASSIGN_OR_RETURN(content, d_.tree.Content(id));
+    if (!content.captured && IsUnchanged(FindLocked(inode).get())) {
+      // Open for writing and not written yet: it is still what it was.
+      id = content.base;
+      content = ContentRecord();
+      content.captured = content.stored = content.durable = true;
+      if (id != 0) {
+        ASSIGN_OR_RETURN(content, d_.tree.Content(id));
+      }
+    }
   }
   ASSIGN_OR_RETURN(const std::optional<VersionNumber> version,
                    d_.history.NewestNumber(inode, record));
-  return StatusAttribute(name, {content, record.content, version});
+  return StatusAttribute(name, {content, id, version});
 }
 
 Status LiveFiles::CaptureAllLocked() {
   for (const auto& [inode, file] : files_) {
-    const Status flushed = FlushLocked(*file);
-    if (!flushed.ok() && flushed.os_errno() != ESTALE) return flushed;
+    Result<InodeRecord> record = d_.tree.Inode(inode);
+    if (!record.ok() && record.status().os_errno() == ESTALE) continue;
+    RETURN_IF_ERROR(record.status());
+    RETURN_IF_ERROR(CaptureLocked(*file, &*record));
   }
   return Status();
 }

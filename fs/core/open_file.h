@@ -44,6 +44,7 @@ struct OpenFile {
   const InodeNumber inode;
   unsigned handles = 0;
   unsigned writers = 0;
+  unsigned unclosed = 0;    // writers that no FLUSH has come for
   unsigned users = 0;       // operations that work on it now
   bool switching = false;   // its content is being exchanged; others wait
   bool capability = false;  // it has a security.capability, to be cleared by writes
@@ -58,7 +59,8 @@ struct OpenFile {
   Stamp captured;
   // The staging file when set-id bits were last set, see LiveFiles::Attributes.
   Stamp privileged;
-  int64_t snapshot_ns = 0;  // when an fsync last captured it while it stayed open
+  // When it was opened for writing, or an fsync last captured it while it stayed open.
+  int64_t snapshot_ns = 0;
 
   std::shared_ptr<Body> body() const {
     MutexLock lock(body_mutex_);
@@ -79,6 +81,7 @@ struct FileHandle {
   std::shared_ptr<OpenFile> file;
   int flags = 0;  // open(2)'s
   bool writable = false;
+  bool flushed = false;  // a descriptor of it was closed
 };
 
 }  // namespace varve

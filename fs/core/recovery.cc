@@ -58,7 +58,7 @@ Result<RecoveryReport> Recovery::Run(const std::string& power_epoch) {
                    tree_.catalog().Get(key::Meta(kEpochMeta)));
   ASSIGN_OR_RETURN(const std::optional<std::string> clean,
                    tree_.catalog().Get(key::Meta(kCleanMeta)));
-  epoch_changed_ = before && *before != power_epoch;
+  ASSIGN_OR_RETURN(epoch_changed_, PowerWasCut(tree_.catalog(), power_epoch));
   if (before && !clean)
     report_.kind = epoch_changed_ ? CrashKind::kPowerCut : CrashKind::kDaemonDied;
   ASSIGN_OR_RETURN(const std::vector<Staged> staged, StageRows());
@@ -287,6 +287,11 @@ Status Recovery::RemoveStrayFiles() {
 Result<RecoveryReport> Recover(Tree& tree, StageArea& stages, HistoryWriter& history,
                                const std::string& power_epoch) {
   return Recovery(tree, stages, history).Run(power_epoch);
+}
+
+Result<bool> PowerWasCut(Catalog& catalog, const std::string& power_epoch) {
+  ASSIGN_OR_RETURN(const std::optional<std::string> before, catalog.Get(key::Meta(kEpochMeta)));
+  return before && *before != power_epoch;
 }
 
 Status MarkClean(Tree& tree) {

@@ -42,6 +42,9 @@ struct RecoveryReport {
 Result<RecoveryReport> Recover(Tree& tree, StageArea& stages, HistoryWriter& history,
                                const std::string& power_epoch);
 
+// Since the last mount the page cache was lost: what was not durable may be gone.
+Result<bool> PowerWasCut(Catalog& catalog, const std::string& power_epoch);
+
 // Everything is stored and committed: the next mount has nothing to finish.
 Status MarkClean(Tree& tree);
 

@@ -81,6 +81,11 @@ class Tree {
   static void PutContent(ContentId content, const ContentRecord& record, Batch* batch) {
     batch->Put(key::Content(content), record.Encode());
   }
+  static void PutStageOwner(StageId stage, ContentId content, Batch* batch) {
+    std::string value;
+    ByteWriter(&value).U64(content);
+    batch->Put(key::Stage(stage), std::move(value));
+  }
   static void PutName(InodeNumber parent, uint64_t slot, const DirentRecord& record, Batch* batch) {
     batch->Put(key::Dirent(parent, slot), record.Encode());
   }

@@ -104,15 +104,15 @@ Status StoreVolume::OpenParts() {
   contents_ = MakeContentStore(*catalog_, *packs_, *fingerprinter_, content_options);
   history_ = std::make_unique<HistoryWriter>(*tree_);
   files_ = std::make_unique<LiveFiles>(LiveFiles::Dependencies{
-      *tree_, *stages_, *contents_, *history_, kernel_, options_.passthrough});
+      *tree_, *stages_, *contents_, *history_, kernel_, clock_, options_.passthrough});
   uint64_t hot_max = options_.hot_bytes_max;
   if (hot_max == 0) {
     ASSIGN_OR_RETURN(const struct statvfs space, disk_->Space());
     hot_max = static_cast<uint64_t>(space.f_blocks) * space.f_frsize / kHotShare;
   }
   hot_ = std::make_unique<HotCache>(hot_max);
-  live_ = std::make_unique<LiveNodes>(
-      LiveNodes::Dependencies{*tree_, *files_, *stages_, *history_, *disk_, [this] { Hurry(); }});
+  live_ = std::make_unique<LiveNodes>(LiveNodes::Dependencies{*tree_, *files_, *stages_, *history_,
+                                                              *disk_, clock_, [this] { Hurry(); }});
   virtual_ = std::make_unique<VirtualNodes>(
       VirtualContext{*catalog_, *live_, *files_, [this] { return StatusJson(); },
                      [this] { return live_->StatFilesystem(); }});
@@ -121,7 +121,7 @@ Status StoreVolume::OpenParts() {
       Digester::Dependencies{*tree_, *stages_, *contents_, *files_, *history_, *hot_, clock_});
   files_->SetDigestQueue(digester_.get());
   committer_ = std::make_unique<Committer>(
-      Committer::Dependencies{*catalog_, *packs_, *stages_, *digester_,
+      Committer::Dependencies{*catalog_, *packs_, *stages_, *files_, *digester_,
                               [this](const Status& status) { live_->Fence(status.ToString()); }});
   return Status();
 }
