@@ -3,9 +3,9 @@
 One process saves files in place, by rename, as new files, with and without fsync, moves and
 removes them, and logs each call outside of the disk. check() finds a prefix of the calls, no
 shorter than the last fsync, whose names are what is there. Then each file must have one of the
-contents that its inode, or the file that it replaced, had at a close or an fsync, no older than
-what was last synced or than what was closed long enough before the cut. A file without any
-durable content may be torn: then it says that it is not complete.
+contents that its inode, or an earlier file of that name, had at a close or an fsync, no older than
+what was last synced or than what was closed long enough before the cut. A file that replaced none
+with durable content may be torn: then it says that it is not complete.
 """
 
 import json
@@ -124,6 +124,7 @@ class History:
         self.names_after = [{}]
         self.shortest = 0
         self.contents = {}
+        self.earlier = {}  # name -> [(call, inode, index into its contents)]
         calls = self.read(log_path)
         for number, call in enumerate(calls, 1):
             names = dict(self.names_after[-1])
@@ -153,6 +154,7 @@ class History:
             inode = names[path]
             inode.add(number, ended, call["token"], call["length"])
             self.contents.setdefault(path, []).append((call["token"], call["length"]))
+            self.remember(path, number, inode)
             old_enough = in_time and cut_time - ended > DURABLE_AFTER_S
             if in_time and op == "fsync":
                 self.shortest = number
@@ -166,10 +168,15 @@ class History:
             if inode is not names.get(call["to"]):
                 inode = self.moved(inode, names.get(call["to"]))
             names[call["to"]] = inode
+            self.remember(call["to"], number, inode)
         elif op == "unlink":
             del names[path]
         elif op == "mkdir":
             names[path] = None
+
+    def remember(self, name, number, inode):
+        if inode is not None and inode.contents:
+            self.earlier.setdefault(name, []).append((number, inode, len(inode.contents) - 1))
 
     @staticmethod
     def moved(inode, replaced):
@@ -180,16 +187,30 @@ class History:
             return moved
         return inode
 
-    def allowed(self, inode, sequence):
-        """The contents that may be there after `sequence` calls, newest first; None: or torn."""
-        known = [content for content in inode.contents if content[0] <= sequence + 1]
-        for content in reversed(known[max(inode.oldest_allowed, 0):]):
-            yield content[2:]
-        if inode.oldest_allowed < 0:
-            if inode.replaced is not None:
-                yield from self.allowed(inode.replaced, sequence)
-            else:
-                yield None
+    def whose(self, data):
+        """For messages: the save that `data` came from."""
+        for contents in self.contents.values():
+            for content in contents:
+                if data == data_of(*content):
+                    return f"saved as {content[0]}"
+        return "zeros" if not any(data) else f"foreign ({data[:16].hex()}…)"
+
+    def allowed(self, name, inode, sequence):
+        """The contents that may be there after `sequence` calls; None: or torn."""
+        for content in reversed(inode.contents[max(inode.oldest_allowed, 0):]):
+            if content[0] <= sequence + 1:
+                yield content[2:]
+        if inode.oldest_allowed >= 0:
+            return
+        for number, other, index in reversed(self.earlier.get(name, ())):
+            if number <= sequence + 1 and other is not inode:
+                yield other.contents[index][2:]
+                if index <= other.oldest_allowed:
+                    break
+        while inode is not None and inode.oldest_allowed < 0:
+            inode = inode.replaced
+        if inode is None:
+            yield None
 
 
 def names_in(directory):
@@ -239,7 +260,7 @@ def check_contents(history, k, directory, actual):
     for name, inode in history.names_after[k].items():
         if inode is None:
             continue
-        for content in history.allowed(inode, k):
+        for content in history.allowed(name, inode, k):
             if content is None:
                 # Torn: whatever is left of it, it must say so.
                 if os.getxattr(os.path.join(directory, name), "user.varve.complete") == b"0":
@@ -248,9 +269,9 @@ def check_contents(history, k, directory, actual):
             elif actual[name] == data_of(*content):
                 break
         else:
-            allowed = list(history.allowed(inode, k))
+            allowed = list(history.allowed(name, inode, k))
             complete = os.getxattr(os.path.join(directory, name), "user.varve.complete").decode()
-            return (f"{name}: {len(actual[name])} bytes, {actual[name][:16]!r}…, complete "
+            return (f"{name}: {len(actual[name])} bytes, {history.whose(actual[name])}, complete "
                     f"{complete}, are none of {allowed[:5]}"), torn
     return None, torn
 
@@ -269,6 +290,20 @@ def check_versions(directory, log_path, cut_time):
                 if number == "latest":
                     continue
                 count += 1
-                if read(path) not in saved and os.getxattr(path, "user.varve.complete") != b"0":
-                    raise AssertionError(f"{path}: foreign bytes in a version")
+                complaint = check_version(path, saved)
+                if complaint is not None:
+                    raise AssertionError(f"{path}: {complaint}")
     return count
+
+
+def check_version(path, saved):
+    complete = os.getxattr(path, "user.varve.complete").decode()
+    durable = os.getxattr(path, "user.varve.durable").decode()
+    try:
+        data = read(path)
+    except OSError as error:
+        return f"{error.strerror}; {os.stat(path).st_size} bytes, complete {complete}, " \
+               f"durable {durable}"
+    if data not in saved and complete != "0":
+        return f"foreign bytes in a version, durable {durable}"
+    return None

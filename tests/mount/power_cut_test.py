@@ -39,7 +39,11 @@ class PowerCut(MountTestCase):
         os.rmdir(self.mount.store)
         os.mkdir(self.disk.path + "/store", 0o700)
         os.symlink(self.disk.path + "/store", self.mount.store)
+        self.start()
+
+    def start(self):
         self.mount.start()
+        self.daemon = self.mount.pid
 
     def cut(self, seed):
         """Returns the moment after which nothing was written any more."""
@@ -47,9 +51,9 @@ class PowerCut(MountTestCase):
         return time.monotonic()
 
     def end_daemon(self):
-        """Some daemons end by themselves when their disk is gone."""
-        pid = self.mount.pid
-        if pid is not None:
+        """The lock of a dead disk may be unreadable, so the pid is from before."""
+        pid = self.daemon
+        if harness.is_our_daemon(pid):
             os.kill(pid, signal.SIGKILL)
             harness.wait_until(lambda: not harness.is_our_daemon(pid), 20, "the daemon's death")
 
@@ -57,13 +61,13 @@ class PowerCut(MountTestCase):
         self.end_daemon()
         self.mount.detach()
         self.disk.recover()
-        self.mount.start()
+        self.start()
 
     def check_clean(self):
         self.mount.stop()
         code, text = self.mount.fsck()
         self.assertEqual(code, 0, text)
-        self.mount.start()
+        self.start()
 
     def test_under_load(self):
         chance = random.Random(harness.seed())
