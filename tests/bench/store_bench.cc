@@ -176,6 +176,23 @@ void BenchRead(const char* what, PackStore& store, const std::vector<Stored>& st
   });
 }
 
+// What the digester does with content that is stored already: name, read, compare.
+void BenchDuplicate(const char* what, PackStore& store, const std::vector<Stored>& stored,
+                    ByteView bytes, const Fingerprinter& fingerprinter) {
+  std::vector<uint8_t> out(kPieceBytes);
+  size_t next = 0;
+  size_t equal = 0;
+  Measure(what, bytes.size(), [&] {
+    ForEachChunk(*MakeFixedCutter(kPieceBytes), bytes, [&](ByteView chunk) {
+      const MutableBytes copy = MutableBytes(out).first(chunk.size());
+      ChunkRead read = {fingerprinter.Name(chunk), stored[next++].location, copy, {}};
+      OrDie(store.Read({&read, 1}, ReadFrom::kPageCache));
+      equal += std::memcmp(chunk.data(), copy.data(), chunk.size()) == 0 ? 1 : 0;
+    });
+  });
+  if (equal != stored.size()) std::printf("not all pieces are equal\n");
+}
+
 void BenchPacks(const Data& data, Disk& disk, const Fingerprinter& fingerprinter, bool io_uring) {
   const size_t size = data.bytes.size();
   const std::string name = std::string(data.name) + (io_uring ? "" : ", no io_uring");
@@ -204,6 +221,8 @@ void BenchPacks(const Data& data, Disk& disk, const Fingerprinter& fingerprinter
             size);
   BenchRead((name + ": page cache, warm").c_str(), *store, stored, 4 * kMiB, ReadFrom::kPageCache,
             size);
+  BenchDuplicate((name + ": duplicate, compared").c_str(), *store, stored, data.bytes,
+                 fingerprinter);
 }
 
 // The disk itself, for comparison.
