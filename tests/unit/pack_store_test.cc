@@ -1,7 +1,11 @@
 #include "store/pack/pack_store.h"
 
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -419,6 +423,37 @@ TEST_P(PackStoreTest, AContentCannotPassForARecord) {
   ASSERT_TRUE(ScanInto(chunk.location.pack, true, scanned).ok());
   EXPECT_EQ(scanned.chunks.size(), 2u);
   EXPECT_EQ(scanned.damage.size(), 1u);
+}
+
+// From here on io_uring_setup fails with EPERM, as in many containers.
+bool ForbidIoUring() {
+  struct sock_filter rules[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const struct sock_fprog program = {std::size(rules), rules};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+TEST_P(PackStoreTest, WorksWhereIoUringIsForbidden) {
+  // In a process of its own, because the filter stays for ever.
+  const auto work = [this] {
+    if (!ForbidIoUring()) std::exit(77);
+    Reopen();
+    const std::vector<Stored> stored = AppendMany(100, 200'000, 16);
+    const bool synced = store_->Sync().ok();
+    Reopen();
+    ExpectReadable(stored);
+    std::fprintf(stderr, "reason: %s\n", store_->uring_reason().c_str());
+    store_.reset();
+    std::exit(synced && !HasFailure() ? 0 : 1);
+  };
+  EXPECT_EXIT(work(), ::testing::ExitedWithCode(0),
+              GetParam() ? "reason: io_uring is not available here: Operation not permitted"
+                         : "reason: switched off");
 }
 
 TEST_P(PackStoreTest, ManyThreads) {
