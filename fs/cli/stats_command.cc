@@ -69,7 +69,7 @@ std::string Describe(const std::string& path, const VersionTotals& totals,
       fmt::format("{}: {} {} of {} {}, {} as written\n", Printable(path), totals.versions,
                   totals.versions == 1 ? "version" : "versions", totals.files,
                   totals.files == 1 ? "file" : "files", HumanSize(totals.logical_bytes));
-  text += fmt::format("store     {} captured, {} stored, {} saved: {:.2f} to 1\n",
+  text += fmt::format("stored    {} as {} since the mount, {} saved: {:.2f} to 1\n",
                       HumanSize(logical_bytes), HumanSize(stored_bytes),
                       HumanSize(logical_bytes - std::min(logical_bytes, stored_bytes)),
                       report.Real("savings/ratio"));

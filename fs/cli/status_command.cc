@@ -91,7 +91,7 @@ std::string DescribeStatus(const Mount& mount, const StatusReport& report) {
       fmt::format("space       {} in the store: packs {}, index {}, staging {} (hot {}); {} free\n",
                   size("space/store_bytes"), size("space/pack_bytes"), size("space/index_bytes"),
                   size("space/stage_bytes"), size("space/hot_bytes"), size("space/free_bytes"));
-  text += fmt::format("savings     {} captured, {} stored: {:.2f} to 1\n",
+  text += fmt::format("savings     {} stored as {} since the mount: {:.2f} to 1\n",
                       size("savings/logical_bytes"), size("savings/stored_bytes"),
                       report.Real("savings/ratio"));
   text += fmt::format("pending     {}\n", Pending(report));
