@@ -170,6 +170,7 @@ void MountServer::Drain() {
   volume_.reset();
   LogInfo("{} is unmounted; finishing took {} ms", request_.mount_point,
           (clock.MonotonicNs() - start_ns) / 1'000'000);
+  LogInfo("operations: {}", session_->metrics().Json());
 }
 
 }  // namespace

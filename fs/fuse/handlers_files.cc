@@ -29,6 +29,8 @@ void Read(fuse_req_t raw, fuse_ino_t node, size_t size, off_t offset,
   request.Reply(request.Nodes(node).Read(node, file->fh, static_cast<uint64_t>(offset), size));
 }
 
+// From memory, not spliced (write_buf): handing pages through a pipe one by one cost
+// 320 ms of processor time for 256 MiB where copying them cost 120 ms.
 void Write(fuse_req_t raw, fuse_ino_t node, const char* bytes, size_t size, off_t offset,
            fuse_file_info* file) noexcept {
   Request request(raw, Operation::kWrite);
