@@ -41,12 +41,17 @@ Status DigestLedger::AddShared(const ChunkId& id, uint64_t size) {
 }
 
 Status DigestLedger::AddInFlight(const ChunkId& id, const ChunkLocation& location) {
-  digested_.new_chunks.push_back(id);
-  RETURN_IF_ERROR(Put(key::Chunk(id), EncodeLocation(location)));
+  if (!named_.insert(id).second) {
+    in_flight_.Release({id}, catalog_);
+  } else {
+    digested_.new_chunks.push_back(id);
+    RETURN_IF_ERROR(Put(key::Chunk(id), EncodeLocation(location)));
+  }
   return AddShared(id, location.raw_bytes);
 }
 
 Status DigestLedger::AddNew(const ChunkId& id, const ChunkLocation& location) {
+  named_.insert(id);
   digested_.new_chunks.push_back(id);
   return AddHealed(id, location);
 }
@@ -87,6 +92,7 @@ Status DigestLedger::FlushIfLarge() {
   in_flight_.Release(digested_.new_chunks, catalog_);
   digested_.batch = Batch();
   digested_.new_chunks.clear();
+  named_.clear();
   batch_bytes_ = 0;
   return {};
 }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <string>
+#include <unordered_set>
 
 #include "fs/core/content_inflight.h"
 #include "fs/core/content_recipe.h"
@@ -56,6 +57,9 @@ class DigestLedger {
 
   RecipeWriter recipe_;
   Digested digested_;
+  // What digested_.new_chunks lists, so that a content of many equal chunks names
+  // each of them once.
+  std::unordered_set<ChunkId, ChunkIdHash> named_;
   uint64_t batch_bytes_ = 0;
 };
 

@@ -196,13 +196,8 @@ Status StoredReader::Report(uint64_t offset, const Status& status) {
                                    std::to_string(offset) + ": " + std::string(status.context()));
 }
 
-Result<uint64_t> StoredReader::Seek(uint64_t offset, int whence) {
-  if (whence != SEEK_DATA && whence != SEEK_HOLE) return Status::Errno(EINVAL);
-  const uint64_t size = identity_.size_bytes;
-  if (offset >= size) return Status::Errno(ENXIO);
-  // The end of the content is a hole.
+Result<uint64_t> StoredReader::EndOfRun(uint64_t offset, bool hole) {
   uint64_t position = offset;
-  bool found = false;
   Status damage;
   const key::Range rows = key::AllRecipe(identity_.content, offset + 1);
   RETURN_IF_ERROR(machine_.catalog.Scan(
@@ -216,16 +211,31 @@ Result<uint64_t> StoredReader::Seek(uint64_t offset, int whence) {
         for (const Piece& piece : segment->pieces) {
           end += piece.size_bytes;
           if (end <= position) continue;
-          found = piece.hole() == (whence == SEEK_HOLE);
-          if (found) return false;
+          if (piece.hole() != hole) return false;
           position = end;
         }
-        return true;
+        return position < identity_.size_bytes;
       }));
   if (!damage.ok()) return Report(offset, damage);
-  if (found && position < size) return position;
-  if (whence == SEEK_DATA) return Status::Errno(ENXIO);
-  return size;
+  return std::min(position, identity_.size_bytes);
+}
+
+Result<uint64_t> StoredReader::Seek(uint64_t offset, int whence) {
+  if (whence != SEEK_DATA && whence != SEEK_HOLE) return Status::Errno(EINVAL);
+  if (offset >= identity_.size_bytes) return Status::Errno(ENXIO);
+  if (whence == SEEK_DATA) {
+    ASSIGN_OR_RETURN(const uint64_t data, EndOfRun(offset, /*hole=*/true));
+    return data < identity_.size_bytes ? Result<uint64_t>(data) : Status::Errno(ENXIO);
+  }
+  {
+    MutexLock lock(mutex_);
+    if (offset >= data_run_.begin && offset < data_run_.end) return data_run_.end;
+  }
+  // The end of the content is a hole.
+  ASSIGN_OR_RETURN(const uint64_t end, EndOfRun(offset, /*hole=*/false));
+  MutexLock lock(mutex_);
+  data_run_ = {offset, end};
+  return end;
 }
 
 }  // namespace varve

@@ -62,6 +62,8 @@ class StoredReader final : public ContentReader, public std::enable_shared_from_
   Result<ReadReply> Assemble(std::vector<Wanted> wanted);
   void StartAhead(ByteRange read);
   void LoadAhead(ByteRange range) noexcept;
+  // The end of the pieces of one kind that begin with the one at `offset`.
+  Result<uint64_t> EndOfRun(uint64_t offset, bool hole);
   Status Report(uint64_t offset, const Status& status);
 
   // Dependencies.
@@ -75,6 +77,8 @@ class StoredReader final : public ContentReader, public std::enable_shared_from_
   Mutex mutex_;
   StreamDetector streams_ GUARDED_BY(mutex_);
   std::list<SegmentPtr> segments_ GUARDED_BY(mutex_);  // front: used last
+  // Known to be without a hole: whoever asks for holes asks many times.
+  ByteRange data_run_ GUARDED_BY(mutex_);
 };
 
 }  // namespace varve

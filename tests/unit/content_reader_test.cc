@@ -241,7 +241,7 @@ class ContentReaderTest : public ::testing::Test {
 TEST_F(ContentReaderTest, AnyRangeReadsWhatWasWritten) {
   const std::string bytes = Put(1, 20 * kMiB + 123);
   const auto reader = fixture_.Open(1, bytes.size());
-  for (uint64_t i = TestRounds(500); i > 0; --i) {
+  for (uint64_t i = TestRounds(150); i > 0; --i) {
     const uint64_t at = random_.Below(bytes.size() + 10);
     const size_t size = random_.Chance(1, 2) ? random_.Below(5000) : random_.Below(3 * kMiB);
     const Result<ReadReply> reply = reader->Read(at, size);
@@ -287,9 +287,9 @@ TEST_F(ContentReaderTest, SequentialReadsFindTheirChunksLoaded) {
 
 TEST_F(ContentReaderTest, EightStreamsDoNotPushEachOtherOut) {
   ContentStoreOptions options;
-  options.cache_bytes_max = 48 * kMiB;
+  options.cache_bytes_max = 40 * kMiB;
   ContentFixture fixture(options);
-  const std::string bytes = random_.Bytes(24 * kMiB);
+  const std::string bytes = random_.Bytes(12 * kMiB);
   for (ContentId id = 1; id <= 8; ++id) {
     std::string other = bytes;
     for (size_t at = 0; at < other.size(); at += 64 * kKiB) other[at] = static_cast<char>(id);
@@ -396,7 +396,7 @@ TEST_F(ContentReaderTest, ManyThreadsReadWhileContentsAreDigested) {
       }
     });
   }
-  for (uint64_t round = 0; round < TestRounds(10); ++round)
+  for (uint64_t round = 0; round < TestRounds(4); ++round)
     EXPECT_TRUE(fixture_.Store(contents[round % 4], 100 + round).ok());
   stop = true;
   for (std::thread& thread : threads) thread.join();
