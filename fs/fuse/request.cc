@@ -163,6 +163,7 @@ void Request::ReplyLink(const Result<std::string>& target) {
 
 void Request::ReplyOpened(NodeId node, const Result<Opened>& opened, fuse_file_info* file) {
   if (Failed(opened.status())) return;
+  std::call_once(context_.first_open, context_.on_first_open);
   FillOpened(*opened, file);
   if (fuse_reply_open(request_, file) != 0) Nodes(node).Release(node, opened->handle);
 }

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +29,9 @@ struct HandlerContext {
   Volume* volume = nullptr;
   Metrics metrics;
   std::function<void(fuse_conn_info*)> on_init;
+  // Before the first open is answered: the kernel has taken the answer to INIT.
+  std::function<void()> on_first_open;
+  std::once_flag first_open;
 };
 
 class Request {

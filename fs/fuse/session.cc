@@ -8,6 +8,7 @@
 
 #include "fs/fuse/fast_paths.h"
 #include "fs/fuse/handlers.h"
+#include "fs/fuse/read_ahead.h"
 #include "fs/fuse/request.h"
 #include "fs/fuse/unmount.h"
 #include "store/base/log.h"
@@ -124,6 +125,7 @@ Status Session::Impl::Create() {
     Negotiate(connection);
     GoLive();
   };
+  context_.on_first_open = [this] { WidenReadAhead(options_.mount_point); };
   const fuse_lowlevel_ops handlers = MakeHandlers();
   session_.reset(fuse_session_new(arguments.get(), &handlers, sizeof(handlers), &context_));
   if (session_ == nullptr) {
