@@ -125,8 +125,11 @@ class Mount:
         if not self.program:
             os.sync()
         else:
-            self.command("sync", "--timeout", str(timeout_s), path or self.root,
-                         timeout_s=timeout_s + 10)
+            code, text = self.command("sync", "--timeout", str(timeout_s), path or self.root,
+                                      timeout_s=timeout_s + 10, check=False)
+            if code != 0:
+                raise AssertionError(f"varve sync: exit status {code}: {text.strip()}; pending: "
+                                     f"{self.status().get('pending')}")
 
     def status(self):
         with open(os.path.join(self.root, ".varve", "status"), encoding="utf-8") as file:

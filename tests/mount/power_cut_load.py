@@ -202,6 +202,8 @@ class History:
                 yield content[2:]
         if inode.oldest_allowed >= 0:
             return
+        if not any(content[0] <= sequence for content in inode.contents):
+            yield "", 0  # made, and not written yet
         for number, other, index in reversed(self.earlier.get(name, ())):
             if number <= sequence + 1 and other is not inode:
                 yield other.contents[index][2:]
