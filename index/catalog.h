@@ -69,7 +69,7 @@ class Batch {
 // Threads:  all methods may be called concurrently; readers never wait for Write().
 // Errors:   kCorrupt: what is stored cannot be right. After kNoSpace from Write()
 //           nothing was changed and it may be called again; after any other failure
-//           only reopening helps.
+//           only reopening helps, and reads may fail with kIo until then.
 class KeyValueStore {
  public:
   virtual ~KeyValueStore() = default;

@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
-#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -235,8 +235,7 @@ Status LmdbStore::WriteChange(MDB_txn* txn, MDB_cursor* cursor, const Batch::Cha
   std::string seal;
   ByteWriter(&seal).U32(Seal(change.key, value));
   auto* bytes = static_cast<char*>(place.mv_data);
-  std::memcpy(bytes, value.data(), value.size());
-  std::memcpy(bytes + value.size(), seal.data(), kSealBytes);
+  std::copy(seal.begin(), seal.end(), std::copy(value.begin(), value.end(), bytes));
   return {};
 }
 
