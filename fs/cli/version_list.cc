@@ -95,10 +95,13 @@ Result<std::vector<VersionInfo>> ListVersions(const VersionedFile& file) {
       version.capture_time = stat.st_mtim;
       version.size_bytes = static_cast<uint64_t>(stat.st_size);
       version.complete = ReadAttribute(version.path, "user.varve.complete") == "1";
-      version.durable = ReadAttribute(version.path, "user.varve.durable") == "1";
       version.stored = ReadAttribute(version.path, "user.varve.stored") == "1";
+      // Each attribute is a question to the daemon; what follows is not asked for.
+      version.durable = version.stored || ReadAttribute(version.path, "user.varve.durable") == "1";
       version.format = ReadAttribute(version.path, "user.varve.format").value_or("");
-      version.incomplete = ReadAttribute(version.path, "user.varve.incomplete").value_or("");
+      if (!version.complete) {
+        version.incomplete = ReadAttribute(version.path, "user.varve.incomplete").value_or("");
+      }
       versions.push_back(std::move(version));
     }
   }

@@ -59,6 +59,7 @@ class StatusFile final : public VirtualDirectory {
     ASSIGN_OR_RETURN(Attributes attributes, VirtualDirectory::GetAttributes());
     attributes.stat.st_mode = S_IFREG | 0444;
     attributes.stat.st_nlink = 1;
+    attributes.valid_ns = 0;
     return attributes;
   }
   Result<OpenedVirtual> Open(const Caller&) override {
@@ -90,6 +91,8 @@ constexpr ControlEntry kEntries[] = {
 class ControlDirectory final : public VirtualDirectory {
  public:
   using VirtualDirectory::VirtualDirectory;
+
+  int64_t name_valid_ns() const override { return kDirectoryValidNs; }
 
   Result<std::shared_ptr<VirtualNode>> Lookup(std::string_view name) override {
     const auto* entry = std::find_if(std::begin(kEntries), std::end(kEntries),

@@ -32,6 +32,9 @@ namespace varve {
 
 // For how long the kernel may keep what cannot change: a day, renewed by then.
 inline constexpr int64_t kImmutableValidNs = 24LL * 3600 * 1'000'000'000;
+// For how long it may keep what walking a path asks of directories again and again.
+// The live directory guards them, and its mode is always current.
+inline constexpr int64_t kDirectoryValidNs = 1'000'000'000;
 
 // What virtual nodes read from; all of it outlives them.
 struct VirtualContext {
@@ -70,6 +73,8 @@ class VirtualNode {
   // Tells apart different things that have had the same path: they are different
   // inodes to the kernel, which may have pages of the earlier one.
   virtual uint64_t generation() const { return 0; }
+  // For how long the kernel may believe that the name stands for this thing.
+  virtual int64_t name_valid_ns() const { return 0; }
 
   // Directories. What Lookup() returns need not exist: its attributes tell.
   virtual Result<std::shared_ptr<VirtualNode>> Lookup(std::string_view name);

@@ -61,8 +61,8 @@ NodeId VirtualNodes::IdOf(const std::string& path) const {
 }
 
 Result<Entry> VirtualNodes::Remember(std::shared_ptr<VirtualNode> node, std::string path) {
-  // Names are always asked for again: any of them may stand for something else soon.
   Entry entry;
+  entry.entry_valid_ns = node->name_valid_ns();
   ASSIGN_OR_RETURN(entry.attributes, node->GetAttributes());
   WriterLock lock(mutex_);
   entry.node = IdOf(path);

@@ -234,6 +234,8 @@ class VersionsDirectory final : public VirtualDirectory {
  public:
   using VirtualDirectory::VirtualDirectory;
 
+  int64_t name_valid_ns() const override { return kDirectoryValidNs; }
+
   Result<std::shared_ptr<VirtualNode>> Lookup(std::string_view name) override {
     ASSIGN_OR_RETURN(const InodeRecord directory, Directory());
     return std::shared_ptr<VirtualNode>(std::make_shared<FileDirectory>(

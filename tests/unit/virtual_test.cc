@@ -357,6 +357,19 @@ TEST_F(VirtualTest, IdsAreStableAndDroppedWithTheLastLookup) {
   EXPECT_EQ(Walk("versions")->node, first->node);
 }
 
+TEST_F(VirtualTest, TheKernelKeepsOnlyWhatStaysAsItIs) {
+  AddContent(50, Whole());
+  AddVersion("a", 1, 50);
+  EXPECT_EQ(Walk("versions")->entry_valid_ns, kDirectoryValidNs);
+  for (const char* path : {"status", "versions/a", "versions/a/0001", "versions/a/latest"}) {
+    EXPECT_EQ(Walk(path)->entry_valid_ns, 0) << path;
+  }
+  for (const char* path : {"status", "versions/a/latest"}) {
+    EXPECT_EQ(Walk(path)->attributes.valid_ns, 0) << path;
+  }
+  EXPECT_EQ(Walk("versions/a/0001")->attributes.valid_ns, kImmutableValidNs);
+}
+
 TEST_F(VirtualTest, StatusIsMadeWhenItIsOpened) {
   EXPECT_EQ(*Read("status"), "{\"a\": 1}");
   const Result<Entry> entry = Walk("status");
