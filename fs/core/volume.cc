@@ -7,10 +7,8 @@
 #include <algorithm>
 #include <thread>
 
-#include "fs/core/committer.h"
-#include "fs/core/live_nodes.h"
-#include "fs/core/recovery.h"
 #include "fs/core/store_lock.h"
+#include "fs/core/store_parts.h"
 #include "fs/core/superblock.h"
 #include "fs/core/volume_status.h"
 #include "store/base/log.h"
@@ -30,18 +28,14 @@ class StoreVolume final : public Volume {
 
   Status Open();
 
-  NodeOps& Nodes(NodeId node) override {
-    return KindOf(node) == NodeKind::kVirtual ? static_cast<NodeOps&>(*virtual_)
-                                              : static_cast<NodeOps&>(*live_);
-  }
+  NodeOps& Nodes(NodeId node) override { return parts_->Nodes(node); }
   void SetMountFacts(const MountFacts& facts) override;
   Status Drain(int64_t timeout_ns) override;
   std::string StatusJson() override;
 
  private:
-  Status OpenParts();
+  Status BuildParts();
   Status RecoverTree();
-  void Hurry();
 
   const std::string path_;
   const VolumeOptions options_;
@@ -52,19 +46,8 @@ class StoreVolume final : public Volume {
   std::optional<StoreLock> lock_;
   std::unique_ptr<PosixDisk> disk_;
   std::unique_ptr<Fingerprinter> fingerprinter_;
-  std::unique_ptr<PackStore> packs_;
   std::unique_ptr<KeyValueStore> key_values_;
-  std::unique_ptr<Catalog> catalog_;
-  std::unique_ptr<Tree> tree_;
-  std::unique_ptr<StageArea> stages_;
-  std::unique_ptr<ContentStore> contents_;
-  std::unique_ptr<HistoryWriter> history_;
-  std::unique_ptr<LiveFiles> files_;
-  std::unique_ptr<HotCache> hot_;
-  std::unique_ptr<LiveNodes> live_;
-  std::unique_ptr<VirtualNodes> virtual_;
-  std::unique_ptr<Digester> digester_;
-  std::unique_ptr<Committer> committer_;
+  std::unique_ptr<StoreParts> parts_;
   RecoveryReport recovery_;
   bool drained_ = false;
 
@@ -82,97 +65,71 @@ Status StoreVolume::Open() {
   if (chmod(path_.c_str(), 0700) != 0)
     return Status::Errno(errno, "cannot make " + path_ + " private (mode 0700)");
   fingerprinter_ = std::make_unique<Fingerprinter>(std::move(superblock.secret));
-  RETURN_IF_ERROR(OpenParts());
+  RETURN_IF_ERROR(BuildParts());
   RETURN_IF_ERROR(RecoverTree());
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  digester_->Start(options_.threads > 0 ? options_.threads : std::clamp(cores / 2, 1u, 8u));
-  committer_->Start();
+  parts_->digester().Start(options_.threads > 0 ? options_.threads : std::clamp(cores / 2, 1u, 8u));
+  parts_->committer().Start();
   return Status();
 }
 
-Status StoreVolume::OpenParts() {
-  PackStoreOptions pack_options;
-  pack_options.io_uring = options_.io_uring;
-  ASSIGN_OR_RETURN(packs_, OpenPackStore(*disk_, "packs", *fingerprinter_, pack_options));
+Status StoreVolume::BuildParts() {
   ASSIGN_OR_RETURN(key_values_, OpenLmdb(path_ + "/index"));
-  ASSIGN_OR_RETURN(catalog_, OpenCatalog(*key_values_, *disk_, "log", CatalogOptions()));
-  tree_ = std::make_unique<Tree>(*catalog_, *fingerprinter_, clock_);
-  RETURN_IF_ERROR(tree_->Open(geteuid(), getegid()));
-  ASSIGN_OR_RETURN(stages_, StageArea::Open(*disk_));
-  ContentStoreOptions content_options;
-  if (options_.threads > 0) content_options.threads = options_.threads;
-  contents_ = MakeContentStore(*catalog_, *packs_, *fingerprinter_, content_options);
-  history_ = std::make_unique<HistoryWriter>(*tree_);
-  files_ = std::make_unique<LiveFiles>(LiveFiles::Dependencies{
-      *tree_, *stages_, *contents_, *history_, kernel_, clock_, options_.passthrough});
-  uint64_t hot_max = options_.hot_bytes_max;
-  if (hot_max == 0) {
+  StoreParts::Options options;
+  options.packs.io_uring = options_.io_uring;
+  if (options_.threads > 0) options.contents.threads = options_.threads;
+  options.passthrough = options_.passthrough;
+  options.hot_bytes_max = options_.hot_bytes_max;
+  if (options.hot_bytes_max == 0) {
     ASSIGN_OR_RETURN(const struct statvfs space, disk_->Space());
-    hot_max = static_cast<uint64_t>(space.f_blocks) * space.f_frsize / kHotShare;
+    options.hot_bytes_max = static_cast<uint64_t>(space.f_blocks) * space.f_frsize / kHotShare;
   }
-  hot_ = std::make_unique<HotCache>(hot_max);
-  live_ = std::make_unique<LiveNodes>(LiveNodes::Dependencies{*tree_, *files_, *stages_, *history_,
-                                                              *disk_, clock_, [this] { Hurry(); }});
-  virtual_ = std::make_unique<VirtualNodes>(
-      VirtualContext{*catalog_, *live_, *files_, [this] { return StatusJson(); },
-                     [this] { return live_->StatFilesystem(); }});
-  live_->SetVirtualNodes(virtual_.get());
-  digester_ = std::make_unique<Digester>(
-      Digester::Dependencies{*tree_, *stages_, *contents_, *files_, *history_, *hot_, clock_});
-  files_->SetDigestQueue(digester_.get());
-  committer_ = std::make_unique<Committer>(
-      Committer::Dependencies{*catalog_, *packs_, *stages_, *files_, *digester_,
-                              [this](const Status& status) { live_->Fence(status.ToString()); }});
+  options.root_uid = geteuid();
+  options.root_gid = getegid();
+  ASSIGN_OR_RETURN(parts_, StoreParts::Build({*disk_, *key_values_, *fingerprinter_, clock_,
+                                              kernel_, [this] { return StatusJson(); }},
+                                             options));
   return Status();
 }
 
 Status StoreVolume::RecoverTree() {
-  MutexLock lock(tree_->mutex());
-  ASSIGN_OR_RETURN(recovery_, Recover(*tree_, *stages_, *history_, disk_->PowerEpoch()));
-  RETURN_IF_ERROR(live_->RemoveOrphansLocked());
-  for (const ContentId content : recovery_.pending) digester_->Enqueue(content);
-  for (const RecoveryReport::Hot& hot : recovery_.hot) hot_->Add(hot.content, hot.bytes);
+  ASSIGN_OR_RETURN(recovery_, parts_->RecoverTree());
   if (recovery_.kind != CrashKind::kClean)
     LogWarning(
         "the last mount ended without an umount ({}): {} contents go on, {} paths fell "
         "back, {} are torn",
         recovery_.kind == CrashKind::kPowerCut ? "power cut" : "daemon died", recovery_.finished,
         recovery_.fallen_back, recovery_.torn);
-  return catalog_->SyncLog();
+  return Status();
 }
 
 StoreVolume::~StoreVolume() {
-  if (digester_) digester_->Stop();
-  if (committer_) {
-    committer_->Stop();
-    Status status;
-    if (drained_ && digester_->Pending().files == 0) status = MarkClean(*tree_);
-    if (status.ok()) status = committer_->CommitNow();
-    if (!status.ok()) LogError("the last commit failed: {}", status.ToString());
-  }
+  if (!parts_) return;
+  Committer& committer = parts_->committer();
+  parts_->digester().Stop();
+  committer.Stop();
+  Status status;
+  if (drained_ && parts_->digester().Pending().files == 0) status = MarkClean(parts_->tree());
+  if (status.ok()) status = committer.CommitNow();
+  if (!status.ok()) LogError("the last commit failed: {}", status.ToString());
 }
 
 void StoreVolume::SetMountFacts(const MountFacts& facts) {
   {
-    MutexLock lock(tree_->mutex());
-    files_->SetPassthrough(options_.passthrough && facts.passthrough);
+    MutexLock lock(parts_->tree().mutex());
+    parts_->files().SetPassthrough(options_.passthrough && facts.passthrough);
   }
   MutexLock lock(facts_mutex_);
   facts_ = facts;
 }
 
-void StoreVolume::Hurry() {
-  digester_->Hurry();
-  committer_->Hurry();
-}
-
 Status StoreVolume::Drain(int64_t timeout_ns) {
   {
-    MutexLock lock(tree_->mutex());
-    RETURN_IF_ERROR(files_->CaptureAllLocked());
+    MutexLock lock(parts_->tree().mutex());
+    RETURN_IF_ERROR(parts_->files().CaptureAllLocked());
   }
-  RETURN_IF_ERROR(digester_->Drain(timeout_ns));
-  RETURN_IF_ERROR(committer_->CommitNow());
+  RETURN_IF_ERROR(parts_->digester().Drain(timeout_ns));
+  RETURN_IF_ERROR(parts_->committer().CommitNow());
   drained_ = true;
   return Status();
 }
@@ -185,21 +142,21 @@ std::string StoreVolume::StatusJson() {
   }
   in.store = path_;
   in.mount_point = options_.mount_point;
-  in.store_uring_reason = packs_->uring_reason();
-  in.packs = packs_->Usage();
-  in.catalog = catalog_->Stats();
-  in.contents = contents_->counters();
-  in.pending = digester_->Pending();
-  in.digest_error = digester_->last_error();
-  in.fence_reason = live_->fence_reason();
+  in.store_uring_reason = parts_->packs().uring_reason();
+  in.packs = parts_->packs().Usage();
+  in.catalog = parts_->catalog().Stats();
+  in.contents = parts_->contents().counters();
+  in.pending = parts_->digester().Pending();
+  in.digest_error = parts_->digester().last_error();
+  in.fence_reason = parts_->live().fence_reason();
   in.recovery = recovery_;
   in.uptime_seconds = static_cast<double>(clock_.MonotonicNs() - opened_ns_) / 1e9;
   if (const Result<struct statvfs> space = disk_->Space(); space.ok())
     in.free_bytes = static_cast<uint64_t>(space->f_bavail) * space->f_frsize;
   {
-    MutexLock lock(tree_->mutex());
-    in.hot_bytes = hot_->bytes();
-    in.hot_files = hot_->files();
+    MutexLock lock(parts_->tree().mutex());
+    in.hot_bytes = parts_->hot().bytes();
+    in.hot_files = parts_->hot().files();
   }
   return MakeStatusJson(in);
 }

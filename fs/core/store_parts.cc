@@ -1,0 +1,54 @@
+#include "fs/core/store_parts.h"
+
+namespace varve {
+
+Result<std::unique_ptr<StoreParts>> StoreParts::Build(const Base& base, const Options& options) {
+  std::unique_ptr<StoreParts> parts(new StoreParts(base));
+  RETURN_IF_ERROR(parts->OpenStores(options));
+  parts->MakeNodes(options);
+  return parts;
+}
+
+Status StoreParts::OpenStores(const Options& options) {
+  ASSIGN_OR_RETURN(packs_, OpenPackStore(base_.disk, "packs", base_.fingerprinter, options.packs));
+  ASSIGN_OR_RETURN(catalog_, OpenCatalog(base_.key_values, base_.disk, "log", options.catalog));
+  tree_ = std::make_unique<Tree>(*catalog_, base_.fingerprinter, base_.clock);
+  RETURN_IF_ERROR(tree_->Open(options.root_uid, options.root_gid));
+  ASSIGN_OR_RETURN(stages_, StageArea::Open(base_.disk));
+  contents_ = MakeContentStore(*catalog_, *packs_, base_.fingerprinter, options.contents);
+  return Status();
+}
+
+void StoreParts::MakeNodes(const Options& options) {
+  history_ = std::make_unique<HistoryWriter>(*tree_);
+  files_ = std::make_unique<LiveFiles>(LiveFiles::Dependencies{
+      *tree_, *stages_, *contents_, *history_, base_.kernel, base_.clock, options.passthrough});
+  hot_ = std::make_unique<HotCache>(options.hot_bytes_max);
+  live_ = std::make_unique<LiveNodes>(LiveNodes::Dependencies{*tree_, *files_, *stages_, *history_,
+                                                              base_.disk, base_.clock, [this] {
+                                                                digester_->Hurry();
+                                                                committer_->Hurry();
+                                                              }});
+  virtual_ = std::make_unique<VirtualNodes>(VirtualContext{
+      *catalog_, *live_, *files_, base_.status_json, [this] { return live_->StatFilesystem(); }});
+  live_->SetVirtualNodes(virtual_.get());
+  digester_ = std::make_unique<Digester>(
+      Digester::Dependencies{*tree_, *stages_, *contents_, *files_, *history_, *hot_, base_.clock});
+  files_->SetDigestQueue(digester_.get());
+  committer_ = std::make_unique<Committer>(
+      Committer::Dependencies{*catalog_, *packs_, *stages_, *files_, *digester_,
+                              [this](const Status& status) { live_->Fence(status.ToString()); }});
+}
+
+Result<RecoveryReport> StoreParts::RecoverTree() {
+  MutexLock lock(tree_->mutex());
+  ASSIGN_OR_RETURN(RecoveryReport report,
+                   Recover(*tree_, *stages_, *history_, base_.disk.PowerEpoch()));
+  RETURN_IF_ERROR(live_->RemoveOrphansLocked());
+  for (const ContentId content : report.pending) digester_->Enqueue(content);
+  for (const RecoveryReport::Hot& hot : report.hot) hot_->Add(hot.content, hot.bytes);
+  RETURN_IF_ERROR(catalog_->SyncLog());
+  return report;
+}
+
+}  // namespace varve
