@@ -200,8 +200,8 @@ class History:
         for content in reversed(inode.contents[max(inode.oldest_allowed, 0):]):
             if content[0] <= sequence + 1:
                 yield content[2:]
-        if inode.oldest_allowed >= 0:
-            return
+        if inode.oldest_allowed == len(inode.contents) - 1 >= 0:
+            return  # the newest is durable, so nothing else will do
         if not any(content[0] <= sequence for content in inode.contents):
             yield "", 0  # made, and not written yet
         for number, other, index in reversed(self.earlier.get(name, ())):
@@ -304,8 +304,10 @@ def check_version(path, saved):
     try:
         data = read(path)
     except OSError as error:
-        return f"{error.strerror}; {os.stat(path).st_size} bytes, complete {complete}, " \
-               f"durable {durable}"
+        # A capture that the cut has torn; it says so.
+        if (complete, durable) == ("0", "0"):
+            return None
+        return f"{error.strerror}, complete {complete}, durable {durable}"
     if data not in saved and complete != "0":
         return f"foreign bytes in a version, durable {durable}"
     return None
