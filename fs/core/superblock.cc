@@ -3,13 +3,13 @@
 #include <algorithm>
 
 #include "store/base/checksum.h"
+#include "store/base/log.h"
 #include "store/chunk/fingerprint.h"
 
 namespace varve {
 namespace {
 
 constexpr std::string_view kMagic = "VarveFS\n";
-constexpr char kPath[] = "superblock";
 constexpr size_t kBytesMax = 4096;
 
 }  // namespace
@@ -48,21 +48,41 @@ Result<Superblock> Superblock::Decode(std::string_view bytes, const std::string&
   return superblock;
 }
 
+Result<Superblock> ReadSuperblock(Disk& disk, const std::string& path, const std::string& name) {
+  ASSIGN_OR_RETURN(const std::string bytes, ReadFile(disk, path, kBytesMax));
+  return Superblock::Decode(bytes, name);
+}
+
+Status WriteSuperblock(Disk& disk, const Superblock& superblock) {
+  const std::string bytes = superblock.Encode();
+  RETURN_IF_ERROR(ReplaceFile(disk, kSuperblockPath, AsBytes(bytes)));
+  return ReplaceFile(disk, kSuperblockCopyPath, AsBytes(bytes));
+}
+
 Result<Superblock> OpenSuperblock(Disk& disk, const std::string& name, int64_t now_s) {
-  const Result<std::string> bytes = ReadFile(disk, kPath, kBytesMax);
-  if (bytes.ok()) return Superblock::Decode(*bytes, name);
-  if (bytes.status().code() != Code::kNotFound) return bytes.status();
+  Result<Superblock> superblock = ReadSuperblock(disk, kSuperblockPath, name);
+  if (superblock.ok()) {
+    const Result<Superblock> copy = ReadSuperblock(disk, kSuperblockCopyPath, name);
+    if (copy.ok() && copy->secret == superblock->secret) return superblock;
+    const Status copied = ReplaceFile(disk, kSuperblockCopyPath, AsBytes(superblock->Encode()));
+    if (!copied.ok()) LogWarning("cannot write the copy of the superblock: {}", copied.ToString());
+    return superblock;
+  }
+  if (superblock.status().code() != Code::kNotFound) return superblock.status();
+  if (disk.Stat(kSuperblockCopyPath).ok())
+    return Status(Code::kCorrupt,
+                  "the superblock of " + name + " is gone; varve fsck --repair may restore it");
   ASSIGN_OR_RETURN(const std::vector<std::string> names, disk.List("."));
   for (const std::string& other : names) {
-    if (other == "lost+found" || other == "lock" || other.starts_with("superblock")) continue;
+    if (other == "lost+found" || other == "lock" || other.starts_with(kSuperblockPath)) continue;
     return Status(Code::kInvalid, name + " is neither empty nor a VarveFS store (it holds \"" +
                                       other + "\"); name an empty or a new directory");
   }
-  Superblock superblock;
-  superblock.secret = Fingerprinter::MakeSecret();
-  superblock.created_s = now_s;
-  RETURN_IF_ERROR(ReplaceFile(disk, kPath, AsBytes(superblock.Encode())));
-  return superblock;
+  Superblock made;
+  made.secret = Fingerprinter::MakeSecret();
+  made.created_s = now_s;
+  RETURN_IF_ERROR(WriteSuperblock(disk, made));
+  return made;
 }
 
 }  // namespace varve

@@ -1,8 +1,13 @@
 // STORE/superblock: says that a directory is a store, of which format, and keeps
 // the secret that chunks are named under. Written once, never changed.
 //
-// Errors: Open fails with kInvalid and a sentence for the user when the directory
-//         is something else, or a store of a later format; kCorrupt when damaged.
+// Without the secret nothing in the packs can be verified, and it is nowhere else:
+// so STORE/superblock.copy holds the same bytes. A mount makes the copy if it is
+// missing; fsck restores either from the other.
+//
+// Errors: Open and Read fail with kInvalid and a sentence for the user when the
+//         directory is something else, or a store of a later format; kCorrupt when
+//         damaged or lost.
 // Format: docs/FORMAT.md, "Superblock".
 #pragma once
 
@@ -26,5 +31,12 @@ struct Superblock {
 
 // Reads it, or makes one if the directory is empty but for `lost+found` and a lock.
 Result<Superblock> OpenSuperblock(Disk& disk, const std::string& name, int64_t now_s);
+
+// For fsck: reads one of the two, and writes both.
+inline constexpr char kSuperblockPath[] = "superblock";
+inline constexpr char kSuperblockCopyPath[] = "superblock.copy";
+// Fails with kNotFound if the file is not there.
+Result<Superblock> ReadSuperblock(Disk& disk, const std::string& path, const std::string& name);
+Status WriteSuperblock(Disk& disk, const Superblock& superblock);
 
 }  // namespace varve
