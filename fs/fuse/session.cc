@@ -143,8 +143,7 @@ void Session::Impl::Negotiate(fuse_conn_info* connection) {
   connection->no_interrupt = 1;
   for (const uint64_t flag :
        {FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_HANDLE_KILLPRIV_V2, FUSE_CAP_DIRECT_IO_ALLOW_MMAP,
-        FUSE_CAP_EXPLICIT_INVAL_DATA, FUSE_CAP_EXPORT_SUPPORT, FUSE_CAP_SPLICE_WRITE,
-        FUSE_CAP_SPLICE_MOVE}) {
+        FUSE_CAP_EXPLICIT_INVAL_DATA, FUSE_CAP_EXPORT_SUPPORT}) {
     fuse_set_feature_flag(connection, flag);
   }
   // All changes go through this kernel or are announced by InvalidateNode(). With the
