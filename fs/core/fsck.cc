@@ -35,8 +35,6 @@ class StoreCheck {
   Status OpenIndex();
   Status Rebuild();
   Status CheckAll();
-  // One round; true when it found nothing.
-  Result<bool> CheckOnce(FsckContext& context, ChunkTable& chunks);
   Status IndexIsDamaged(const Status& status) const;
 
   const std::string path_;
@@ -146,31 +144,36 @@ Status StoreCheck::Rebuild() {
 Status StoreCheck::CheckAll() {
   FsckContext context({*disk_, *fingerprinter_, *packs_, *catalog_, *tree_, *stages_}, options_,
                       &report_);
+  return RunChecks(context);
+}
+
+// One round; true when it found nothing.
+Result<bool> CheckOnce(FsckContext& context, ChunkTable& chunks) {
+  const uint64_t before = context.found();
+  InodeTable inodes;
+  RETURN_IF_ERROR(TreeCheck(context, inodes).Run());
+  // What names contents must be right first.
+  if (context.repair() && context.found() != before) return false;
+  RETURN_IF_ERROR(ContentCheck(context, inodes, chunks).Run());
+  return context.found() == before;
+}
+
+}  // namespace
+
+Status RunChecks(FsckContext& context) {
   RETURN_IF_ERROR(CheckRows(context));
   ChunkTable chunks;
   RETURN_IF_ERROR(chunks.Load(context));
   bool settled = false;
   for (int round = 0; round < kRoundsMax && !settled; ++round) {
     ASSIGN_OR_RETURN(settled, CheckOnce(context, chunks));
-    if (!options_.repair) return Status();
+    if (!context.repair()) return Status();
   }
   if (!settled)
     context.Found("there is still damage after " + std::to_string(kRoundsMax) + " repairs",
                   "none; the findings above say what came back", /*repairable=*/false);
   return context.Commit();
 }
-
-Result<bool> StoreCheck::CheckOnce(FsckContext& context, ChunkTable& chunks) {
-  const uint64_t before = context.found();
-  InodeTable inodes;
-  RETURN_IF_ERROR(TreeCheck(context, inodes).Run());
-  // What names contents must be right first.
-  if (options_.repair && context.found() != before) return false;
-  RETURN_IF_ERROR(ContentCheck(context, inodes, chunks).Run());
-  return context.found() == before;
-}
-
-}  // namespace
 
 Result<FsckReport> CheckStore(const std::string& store_path, const FsckOptions& options) {
   return StoreCheck(store_path, options).Run();

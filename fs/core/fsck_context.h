@@ -70,4 +70,7 @@ class FsckContext {
   uint64_t uncommitted_bytes_ = 0;
 };
 
+// All checks but those of the superblock, in as many rounds as a repair takes.
+Status RunChecks(FsckContext& context);
+
 }  // namespace varve
