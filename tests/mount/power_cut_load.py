@@ -156,7 +156,7 @@ class History:
             self.contents.setdefault(path, []).append((call["token"], call["length"]))
             self.remember(path, number, inode)
             old_enough = in_time and cut_time - ended > DURABLE_AFTER_S
-            if in_time and op == "fsync":
+            if in_time and op == "fsync" or old_enough:
                 self.shortest = number
             if old_enough or in_time and op == "fsync":
                 inode.oldest_allowed = len(inode.contents) - 1
@@ -200,10 +200,11 @@ class History:
         for content in reversed(inode.contents[max(inode.oldest_allowed, 0):]):
             if content[0] <= sequence + 1:
                 yield content[2:]
-        if inode.oldest_allowed == len(inode.contents) - 1 >= 0:
-            return  # the newest is durable, so nothing else will do
-        if not any(content[0] <= sequence for content in inode.contents):
+        known = sum(content[0] <= sequence for content in inode.contents)
+        if known == 0:
             yield "", 0  # made, and not written yet
+        elif inode.oldest_allowed >= known - 1:
+            return  # the newest is durable, so nothing else will do
         for number, other, index in reversed(self.earlier.get(name, ())):
             if number <= sequence + 1 and other is not inode:
                 yield other.contents[index][2:]
