@@ -51,7 +51,12 @@ void Committer::Beat() {
     LogError("closed data could not be made durable: {}", synced.ToString());
     if (synced.code() == Code::kIo) d_.on_failure(synced);
   }
-  const Status committed = CommitNow();
+  d_.on_beat();
+  Status committed = CommitNow();
+  if (committed.code() == Code::kNoSpace) {
+    d_.on_full();
+    committed = CommitNow();
+  }
   if (committed.ok()) return;
   LogError("the index could not be committed: {}", committed.ToString());
   if (committed.code() == Code::kIo) d_.on_failure(committed);

@@ -24,6 +24,8 @@ class Committer {
     LiveFiles& files;
     Digester& digester;
     std::function<void(const Status&)> on_failure;  // a flush failed: fence
+    std::function<void()> on_full;                  // the disk is: make room
+    std::function<void()> on_beat;                  // once a second, for housekeeping
   };
   explicit Committer(const Dependencies& dependencies) : d_(dependencies) {}
   ~Committer() { Stop(); }

@@ -247,6 +247,11 @@ void Digester::FinishGroup(std::vector<std::unique_ptr<Job>> jobs) {
   const bool any = std::any_of(jobs.begin(), jobs.end(),
                                [](const auto& job) { return !job->digested.batch.empty(); });
   const Status synced = any ? d_.contents.Sync() : Status();
+  const bool full =
+      synced.code() == Code::kNoSpace || std::any_of(jobs.begin(), jobs.end(), [](const auto& job) {
+        return job->status.code() == Code::kNoSpace;
+      });
+  if (full && d_.on_full) d_.on_full();
   MutexLock lock(d_.tree.mutex());
   for (const std::unique_ptr<Job>& job : jobs) {
     if (job->status.ok() && job->cancelled) job->status = Status(Code::kBusy);

@@ -39,6 +39,7 @@ class Digester final : public DigestQueue {
     HistoryWriter& history;
     HotCache& hot;
     Clock& clock;
+    std::function<void()> on_full;  // the disk is; called without a lock
   };
   explicit Digester(const Dependencies& dependencies) : d_(dependencies) {}
   ~Digester() override { Stop(); }

@@ -16,7 +16,9 @@ constexpr std::string_view kAclPrefix = "system.posix_acl_";
 Status CheckName(std::string_view name) {
   if (name.starts_with(kAclPrefix)) return Status::Errno(EOPNOTSUPP);
   if (name.size() > kNameBytesMax) return Status::Errno(ERANGE);
-  return Status();
+  for (const std::string_view space : {"user.", "trusted.", "security.", "system."})
+    if (name.starts_with(space) && name.size() > space.size()) return Status();
+  return Status::Errno(EOPNOTSUPP);
 }
 
 }  // namespace

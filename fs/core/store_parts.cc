@@ -1,11 +1,13 @@
 #include "fs/core/store_parts.h"
 
+#include "store/base/log.h"
+
 namespace varve {
 
 Result<std::unique_ptr<StoreParts>> StoreParts::Build(const Base& base, const Options& options) {
   std::unique_ptr<StoreParts> parts(new StoreParts(base));
   RETURN_IF_ERROR(parts->OpenStores(options));
-  parts->MakeNodes(options);
+  RETURN_IF_ERROR(parts->MakeNodes(options));
   return parts;
 }
 
@@ -19,11 +21,13 @@ Status StoreParts::OpenStores(const Options& options) {
   return Status();
 }
 
-void StoreParts::MakeNodes(const Options& options) {
+Status StoreParts::MakeNodes(const Options& options) {
   history_ = std::make_unique<HistoryWriter>(*tree_);
   files_ = std::make_unique<LiveFiles>(LiveFiles::Dependencies{
       *tree_, *stages_, *contents_, *history_, base_.kernel, base_.clock, options.passthrough});
   hot_ = std::make_unique<HotCache>(options.hot_bytes_max);
+  ASSIGN_OR_RETURN(room_,
+                   DiskRoom::Open(base_.disk, *tree_, *files_, *hot_, options.hot_bytes_max));
   live_ = std::make_unique<LiveNodes>(LiveNodes::Dependencies{*tree_, *files_, *stages_, *history_,
                                                               base_.disk, base_.clock, [this] {
                                                                 digester_->Hurry();
@@ -33,11 +37,21 @@ void StoreParts::MakeNodes(const Options& options) {
       *catalog_, *live_, *files_, base_.status_json, [this] { return live_->StatFilesystem(); }});
   live_->SetVirtualNodes(virtual_.get());
   digester_ = std::make_unique<Digester>(
-      Digester::Dependencies{*tree_, *stages_, *contents_, *files_, *history_, *hot_, base_.clock});
+      Digester::Dependencies{*tree_, *stages_, *contents_, *files_, *history_, *hot_, base_.clock,
+                             [this] { MakeRoom(); }});
   files_->SetDigestQueue(digester_.get());
   committer_ = std::make_unique<Committer>(
       Committer::Dependencies{*catalog_, *packs_, *stages_, *files_, *digester_,
-                              [this](const Status& status) { live_->Fence(status.ToString()); }});
+                              [this](const Status& status) { live_->Fence(status.ToString()); },
+                              [this] { MakeRoom(); }, [this] { room_->Housekeep(); }});
+  return Status();
+}
+
+void StoreParts::MakeRoom() {
+  room_->MakeRoom();
+  // Not an error by itself: on a full disk the next beat commits.
+  const Status committed = committer_->CommitNow();
+  if (!committed.ok()) LogWarning("no commit on a full disk yet: {}", committed.ToString());
 }
 
 Result<RecoveryReport> StoreParts::RecoverTree() {

@@ -15,6 +15,7 @@
 #include <string>
 
 #include "fs/core/committer.h"
+#include "fs/core/disk_room.h"
 #include "fs/core/live_nodes.h"
 #include "fs/core/recovery.h"
 #include "store/pack/pack_store.h"
@@ -60,11 +61,13 @@ class StoreParts {
   LiveNodes& live() { return *live_; }
   Digester& digester() { return *digester_; }
   Committer& committer() { return *committer_; }
+  DiskRoom& room() { return *room_; }
 
  private:
   explicit StoreParts(const Base& base) : base_(base) {}
   Status OpenStores(const Options& options);
-  void MakeNodes(const Options& options);
+  Status MakeNodes(const Options& options);
+  void MakeRoom();
 
   const Base base_;
   // In the order in which they are built.
@@ -76,6 +79,7 @@ class StoreParts {
   std::unique_ptr<HistoryWriter> history_;
   std::unique_ptr<LiveFiles> files_;
   std::unique_ptr<HotCache> hot_;
+  std::unique_ptr<DiskRoom> room_;
   std::unique_ptr<LiveNodes> live_;
   std::unique_ptr<VirtualNodes> virtual_;
   std::unique_ptr<Digester> digester_;

@@ -59,6 +59,20 @@ Status WriteSuperblock(Disk& disk, const Superblock& superblock) {
   return ReplaceFile(disk, kSuperblockCopyPath, AsBytes(bytes));
 }
 
+Status CheckIsStoreOrEmpty(Disk& disk, const std::string& name) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, disk.List("."));
+  const auto is_superblock = [](const std::string& other) {
+    return other.starts_with(kSuperblockPath);
+  };
+  if (std::any_of(names.begin(), names.end(), is_superblock)) return Status();
+  for (const std::string& other : names) {
+    if (other == "lost+found" || other == "lock") continue;
+    return Status(Code::kInvalid, name + " is neither empty nor a VarveFS store (it holds \"" +
+                                      other + "\"); name an empty or a new directory");
+  }
+  return Status();
+}
+
 Result<Superblock> OpenSuperblock(Disk& disk, const std::string& name, int64_t now_s) {
   Result<Superblock> superblock = ReadSuperblock(disk, kSuperblockPath, name);
   if (superblock.ok()) {
@@ -72,12 +86,7 @@ Result<Superblock> OpenSuperblock(Disk& disk, const std::string& name, int64_t n
   if (disk.Stat(kSuperblockCopyPath).ok())
     return Status(Code::kCorrupt,
                   "the superblock of " + name + " is gone; varve fsck --repair may restore it");
-  ASSIGN_OR_RETURN(const std::vector<std::string> names, disk.List("."));
-  for (const std::string& other : names) {
-    if (other == "lost+found" || other == "lock" || other.starts_with(kSuperblockPath)) continue;
-    return Status(Code::kInvalid, name + " is neither empty nor a VarveFS store (it holds \"" +
-                                      other + "\"); name an empty or a new directory");
-  }
+  RETURN_IF_ERROR(CheckIsStoreOrEmpty(disk, name));
   Superblock made;
   made.secret = Fingerprinter::MakeSecret();
   made.created_s = now_s;

@@ -29,6 +29,9 @@ struct Superblock {
   static Result<Superblock> Decode(std::string_view bytes, const std::string& name);
 };
 
+// Before anything is written: a directory that holds something else is refused.
+Status CheckIsStoreOrEmpty(Disk& disk, const std::string& name);
+
 // Reads it, or makes one if the directory is empty but for `lost+found` and a lock.
 Result<Superblock> OpenSuperblock(Disk& disk, const std::string& name, int64_t now_s);
 

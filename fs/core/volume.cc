@@ -60,6 +60,7 @@ Status StoreVolume::Open() {
   if (mkdir(path_.c_str(), 0700) != 0 && errno != EEXIST)
     return Status::Errno(errno, "cannot make the store " + path_);
   ASSIGN_OR_RETURN(disk_, PosixDisk::Open(path_));
+  RETURN_IF_ERROR(CheckIsStoreOrEmpty(*disk_, path_));
   ASSIGN_OR_RETURN(StoreLock lock, StoreLock::Acquire(path_, options_.mount_point));
   lock_.emplace(std::move(lock));
   ASSIGN_OR_RETURN(Superblock superblock, OpenSuperblock(*disk_, path_, clock_.Now().tv_sec));
