@@ -4,8 +4,16 @@
 #include <thread>
 
 namespace varve::testing {
+namespace {
+
+void Delay(int64_t microseconds) {
+  if (microseconds > 0) std::this_thread::sleep_for(std::chrono::microseconds(microseconds));
+}
+
+}  // namespace
 
 Result<ChunkLocation> MemoryPacks::Append(const ChunkId&, const EncodedChunk& chunk) {
+  Delay(append_delay_us_);
   MutexLock lock(mutex_);
   if (appends_left_-- <= 0) return append_status_;
   ++appends_;
@@ -26,8 +34,7 @@ Status MemoryPacks::Sync() {
 Status MemoryPacks::Read(std::span<ChunkRead> reads, ReadFrom) {
   ++read_calls_;
   chunks_read_ += reads.size();
-  if (const int64_t delay = read_delay_us_; delay > 0)
-    std::this_thread::sleep_for(std::chrono::microseconds(delay));
+  Delay(read_delay_us_);
   Status first;
   MutexLock lock(mutex_);
   for (ChunkRead& read : reads) {

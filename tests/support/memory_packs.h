@@ -33,6 +33,8 @@ class MemoryPacks final : public PackStore {
   void FailAppends(int64_t count, Status status);
   // Off: reads return what is there, whatever its name says.
   void SetVerify(bool verify) { verify_ = verify; }
+  // Makes each Append() take so long.
+  void SetAppendDelay(int64_t microseconds) { append_delay_us_ = microseconds; }
   // Makes each Read() take so long.
   void SetReadDelay(int64_t microseconds) { read_delay_us_ = microseconds; }
 
@@ -53,6 +55,7 @@ class MemoryPacks final : public PackStore {
   const Fingerprinter& fingerprinter_;
   std::atomic<bool> verify_{true};
   std::atomic<int64_t> read_delay_us_{0};
+  std::atomic<int64_t> append_delay_us_{0};
   std::atomic<uint64_t> appends_{0}, appended_bytes_{0}, read_calls_{0}, chunks_read_{0};
   std::atomic<uint64_t> syncs_{0};
 

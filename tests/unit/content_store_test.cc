@@ -7,6 +7,7 @@
 #include <chrono>
 #include <thread>
 
+#include "store/chunk/cutter.h"
 #include "tests/support/content_fixture.h"
 #include "tests/support/seed.h"
 
@@ -85,6 +86,31 @@ TEST_F(ContentStoreTest, EqualContentIsSharedAfterComparingItsBytes) {
   EXPECT_EQ(fixture_.packs().appends(), appends);
   EXPECT_EQ(fixture_.packs().chunks_read() - read, fixture_.Pieces(2).size());
   ExpectContent(2, bytes);
+}
+
+TEST_F(ContentStoreTest, PiecesEndWhereTheCutterSays) {
+  // Hexadecimal text, which is cut by content.
+  std::string bytes;
+  for (const char byte : random_.Bytes(8 * kMiB)) {
+    bytes += "0123456789abcdef"[byte & 15];
+    if (bytes.size() % 61 == 0) bytes += '\n';
+  }
+  std::vector<uint64_t> expected;
+  const std::unique_ptr<Cutter> cutter =
+      ChooseCutter(bytes.size(), AsBytes(bytes).first(64u << 10));
+  for (size_t at = 0; at < bytes.size(); at += static_cast<size_t>(expected.back()))
+    expected.push_back(cutter->Next(
+        at, AsBytes(bytes).subspan(at, std::min<size_t>(kChunkBytesMax, bytes.size() - at))));
+  ASSERT_TRUE(fixture_.Store(bytes, 1).ok());
+  std::vector<uint64_t> sizes;
+  for (const Piece& piece : fixture_.Pieces(1)) sizes.push_back(piece.size_bytes);
+  EXPECT_GE(sizes.size(), 20u);
+  EXPECT_EQ(sizes, expected);
+
+  // So an insertion at the beginning changes little behind it.
+  const Result<Digested> shifted = fixture_.Store("a few more bytes" + bytes, 2);
+  ASSERT_TRUE(shifted.ok());
+  EXPECT_LE(shifted->new_bytes, kMiB);
 }
 
 TEST_F(ContentStoreTest, ZeroFilledDataIsStoredOnce) {
@@ -261,6 +287,7 @@ TEST_F(ContentStoreTest, ChunksInFlightAreSharedAndSurviveTheirFirstOwner) {
 
 TEST_F(ContentStoreTest, ManyDigestsOfOneContentAtOnce) {
   const std::string bytes = random_.Bytes(6 * kMiB);
+  fixture_.packs().SetAppendDelay(1000);  // so that they meet at each chunk
   std::vector<std::thread> threads;
   std::vector<Result<Digested>> results(6, Result<Digested>(Status(Code::kBusy)));
   for (size_t i = 0; i < results.size(); ++i) {
