@@ -92,7 +92,7 @@ class ControlDirectory final : public VirtualDirectory {
  public:
   using VirtualDirectory::VirtualDirectory;
 
-  int64_t name_valid_ns() const override { return kDirectoryValidNs; }
+  int64_t name_valid_ns() const override { return kSecondNs; }
 
   Result<std::shared_ptr<VirtualNode>> Lookup(std::string_view name) override {
     const auto* entry = std::find_if(std::begin(kEntries), std::end(kEntries),

@@ -32,7 +32,7 @@ Result<Attributes> VirtualDirectory::GetAttributes() {
   stat.st_atim = directory.access_time;
   stat.st_mtim = directory.modify_time;
   stat.st_ctim = directory.change_time;
-  attributes.valid_ns = kDirectoryValidNs;
+  attributes.valid_ns = kSecondNs;
   return attributes;
 }
 

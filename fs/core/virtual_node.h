@@ -32,9 +32,10 @@ namespace varve {
 
 // For how long the kernel may keep what cannot change: a day, renewed by then.
 inline constexpr int64_t kImmutableValidNs = 24LL * 3600 * 1'000'000'000;
-// For how long it may keep what walking a path asks of directories again and again.
-// The live directory guards them, and its mode is always current.
-inline constexpr int64_t kDirectoryValidNs = 1'000'000'000;
+// For how long it may keep what walking a path asks again and again and what hardly
+// ever changes: the directories, which the live directory guards with its current
+// mode, and the name of a version.
+inline constexpr int64_t kSecondNs = 1'000'000'000;
 
 // What virtual nodes read from; all of it outlives them.
 struct VirtualContext {

@@ -70,6 +70,7 @@ class VersionFile final : public VirtualNode {
       : context_(context), place_(std::move(place)) {}
 
   uint64_t generation() const override { return place_.content; }
+  int64_t name_valid_ns() const override { return kSecondNs; }
 
   Result<Attributes> GetAttributes() override {
     ASSIGN_OR_RETURN(const State state, Load());
@@ -123,7 +124,8 @@ class VersionFile final : public VirtualNode {
     const History history(context_.catalog);
     Result<VersionRecord> version = history.Find(place_.history, place_.name, place_.number);
     if (!version.ok()) return NotFoundAsErrno(version.status());
-    if (version->content != place_.content) return Status::Errno(ENOENT);
+    // ESTALE makes the kernel look the name up again, though it believed it for longer.
+    if (version->content != place_.content) return Status::Errno(ESTALE);
     Result<ContentRecord> content = history.Content(version->content);
     if (!content.ok()) return NotFoundAsErrno(content.status());
     return State{*std::move(version), *std::move(content)};
@@ -234,7 +236,7 @@ class VersionsDirectory final : public VirtualDirectory {
  public:
   using VirtualDirectory::VirtualDirectory;
 
-  int64_t name_valid_ns() const override { return kDirectoryValidNs; }
+  int64_t name_valid_ns() const override { return kSecondNs; }
 
   Result<std::shared_ptr<VirtualNode>> Lookup(std::string_view name) override {
     ASSIGN_OR_RETURN(const InodeRecord directory, Directory());
