@@ -37,9 +37,10 @@ class Committer {
   Status CommitNow();
   // The next beat comes at once.
   void Hurry();
+  // What the thread does once a second, on this thread; for the simulator.
+  void Beat();
 
  private:
-  void Beat();
   void Run();
 
   Dependencies d_;

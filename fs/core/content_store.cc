@@ -1,6 +1,5 @@
 #include "fs/core/content_store.h"
 
-#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -29,7 +28,7 @@ class ContentStoreImpl final : public ContentStore {
         fingerprinter_(fingerprinter),
         cache_(BufferPool::Make(kIdleBufferBytesMax), options.cache_bytes_max),
         loader_(catalog, packs, cache_),
-        workers_(std::max(1u, options.threads), kAheadTasksMax) {}
+        workers_(options.threads, kAheadTasksMax) {}
 
   Result<Digested> Digest(ContentSource& source, ContentId content,
                           const std::optional<DigestBase>& base) override {

@@ -83,7 +83,7 @@ class ContentReader {
 };
 
 struct ContentStoreOptions {
-  unsigned threads = 2;                  // decoding and reading ahead
+  unsigned threads = 2;                  // that read ahead; 0: nothing does
   uint64_t cache_bytes_max = 96u << 20;  // decoded chunks, all readers together
 };
 

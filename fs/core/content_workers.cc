@@ -4,7 +4,8 @@
 
 namespace varve {
 
-ContentWorkers::ContentWorkers(unsigned threads, size_t tasks_max) : tasks_max_(tasks_max) {
+ContentWorkers::ContentWorkers(unsigned threads, size_t tasks_max)
+    : tasks_max_(threads > 0 ? tasks_max : 0) {
   for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
 }
 

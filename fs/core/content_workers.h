@@ -22,7 +22,7 @@ class ContentWorkers {
   ContentWorkers(const ContentWorkers&) = delete;
   ContentWorkers& operator=(const ContentWorkers&) = delete;
 
-  // False when the queue is full; the task is dropped.
+  // False when the queue is full or there are no threads; the task is dropped.
   bool Submit(Task task);
 
  private:

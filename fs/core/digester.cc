@@ -18,6 +18,8 @@ constexpr int64_t kMillisecond = 1'000'000;
 constexpr int64_t kQuietNs = 100 * kMillisecond;
 constexpr int64_t kRetryFirstNs = 200 * kMillisecond;
 constexpr int64_t kRetryMaxNs = 10'000 * kMillisecond;
+// Longer than a digest takes, unless a writer holds the staging file.
+constexpr int64_t kStoreNowNs = 3000 * kMillisecond;
 // A group shares one flush.
 constexpr size_t kGroupJobs = 256;
 constexpr uint64_t kGroupBytes = 64u << 20;
@@ -109,6 +111,17 @@ void Digester::CancelLocked(ContentId content) {
   it->second.job->cancelled = true;
   for (; it != items_.end() && it->second.reading; it = items_.find(content))
     settled_.Wait(d_.tree.mutex());
+}
+
+void Digester::StoreNowLocked(ContentId content) {
+  Enqueue(content);
+  const int64_t deadline = d_.clock.MonotonicNs() + kStoreNowNs;
+  for (auto it = items_.find(content); it != items_.end(); it = items_.find(content)) {
+    if (threads_.empty() || d_.clock.MonotonicNs() >= deadline) return;
+    it->second.not_before_ns = 0;
+    work_.NotifyAll();
+    settled_.WaitFor(d_.tree.mutex(), std::chrono::milliseconds(20));
+  }
 }
 
 PendingWork Digester::Pending() {

@@ -50,6 +50,8 @@ class Digester final : public DigestQueue {
   void Enqueue(ContentId content) override;
   void CancelLocked(ContentId content) override NO_THREAD_SAFETY_ANALYSIS;
 
+  void StoreNowLocked(ContentId content) override NO_THREAD_SAFETY_ANALYSIS;
+
   PendingWork Pending();
   // No more waiting for quiet or for a better moment, until the queue is empty.
   void Hurry();

@@ -54,12 +54,12 @@ Status HistoryWriter::CaptureUnder(const LinkName& name, InodeNumber inode,
   return Status();
 }
 
-Status HistoryWriter::ForgetTemporary(const LinkName& name, ContentId content, Batch* batch) {
+Result<bool> HistoryWriter::ForgetTemporary(const LinkName& name, ContentId content, Batch* batch) {
   ASSIGN_OR_RETURN(const HistoryId history, HistoryOf(name.parent));
   ASSIGN_OR_RETURN(const NameRecord counters, Name(history, name.name));
-  if (counters.last_version != 1) return Status();
+  if (counters.last_version != 1) return false;
   ASSIGN_OR_RETURN(const std::optional<VersionRecord> only, Newest(history, name.name, counters));
-  if (!only || only->content != content) return Status();
+  if (!only || only->content != content) return false;
   batch->Delete(key::Version(history, name.name, 1));
   if (counters.child_history == 0) {
     batch->Delete(key::Name(history, name.name));
@@ -68,7 +68,7 @@ Status HistoryWriter::ForgetTemporary(const LinkName& name, ContentId content, B
     left.child_history = counters.child_history;
     batch->Put(key::Name(history, name.name), left.Encode());
   }
-  return Status();
+  return true;
 }
 
 Result<std::optional<VersionNumber>> HistoryWriter::NewestNumber(InodeNumber inode,

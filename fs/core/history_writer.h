@@ -21,7 +21,8 @@ class HistoryWriter {
 
   // A name was renamed away: if all it ever had is one version, `content`, it was a
   // temporary one and leaves nothing behind.
-  Status ForgetTemporary(const LinkName& name, ContentId content, Batch* batch);
+  // Returns whether it did.
+  Result<bool> ForgetTemporary(const LinkName& name, ContentId content, Batch* batch);
 
   // The number of the newest version under the inode's name; nothing if there is none.
   Result<std::optional<VersionNumber>> NewestNumber(InodeNumber inode, const InodeRecord& record);

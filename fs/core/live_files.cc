@@ -174,6 +174,12 @@ Status LiveFiles::ReadyToWriteLocked(OpenFile& file, InodeRecord* record) {
   if (file.record.stored) {
     return file.record.stage != 0 ? BeginHotLocked(file, record) : BeginOverlayLocked(file, record);
   }
+  if (file.record.captured && file.record.shared && file.writers == 0) {
+    queue_->StoreNowLocked(file.content);
+    if (file.record.stored) return ReadyToWriteLocked(file, record);
+    if (!file.record.overlay) return BeginCopyLocked(file, record);
+    return Status::Errno(EAGAIN);
+  }
   if (file.record.captured) {
     // Pending, and now continued in place: the digest gives way.
     if (queue_ != nullptr) queue_->CancelLocked(file.content);
@@ -207,6 +213,20 @@ Status LiveFiles::BeginHotLocked(OpenFile& file, InodeRecord* record) {
   RETURN_IF_ERROR(OpenStageLocked(file, OpenMode::kReadWrite));
   ASSIGN_OR_RETURN(const struct stat stat, file.body()->stage()->Stat());
   file.captured = Stamp::Of(stat);
+  return Status();
+}
+
+// The pending content keeps what it is in a copy; the file goes on with the original,
+// which somebody may have open.
+Status LiveFiles::BeginCopyLocked(OpenFile& file, InodeRecord* record) {
+  ContentRecord left = file.record;
+  const ContentId old_content = file.content;
+  ASSIGN_OR_RETURN(left.stage, CopyAsideLocked(file));
+  RETURN_IF_ERROR(TakeOverStageLocked(file, left, record));
+  RETURN_IF_ERROR(OpenStageLocked(file, OpenMode::kReadWrite));
+  ASSIGN_OR_RETURN(const struct stat stat, file.body()->stage()->Stat());
+  file.captured = Stamp::Of(stat);
+  queue_->Enqueue(old_content);
   return Status();
 }
 

@@ -43,6 +43,9 @@ class DigestQueue {
   // Stops a running digest of this content and returns once its lease is gone.
   // Releases Tree::mutex() while it waits.
   virtual void CancelLocked(ContentId content) = 0;
+  // Stores a captured content before others and waits for it, but not for long:
+  // somebody may still hold its staging file open for writing.
+  virtual void StoreNowLocked(ContentId content) = 0;
 };
 
 class LiveFiles final : public OverlayLog, public VersionReader {
@@ -115,6 +118,9 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   void DropStage(StageId stage) { d_.stages.Remove(stage); }
 
   // Its staging file, and the name of that, were synced: a power cut leaves them.
+  // A version of this content stays under a name that its inode loses: from now on
+  // the content is as it was captured.
+  Status AppendSharedLocked(ContentId content, Batch* batch);
   Status MarkDurableLocked(ContentId content, StageId stage);
   // Drops hot copies that nobody has open until they fit their share.
   void TrimHotLocked(HotCache* hot);
@@ -139,6 +145,7 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   Status BeginHotLocked(OpenFile& file, InodeRecord* record);
   Status BeginOverlayLocked(OpenFile& file, InodeRecord* record);
   Status BeginFreshLocked(OpenFile& file, InodeRecord* record);
+  Status BeginCopyLocked(OpenFile& file, InodeRecord* record);
   // `left` is what the present content keeps: its own staging file or none.
   Status TakeOverStageLocked(OpenFile& file, ContentRecord left, InodeRecord* record);
   Status TruncateSharedLocked(OpenFile& file, InodeRecord* record);

@@ -67,6 +67,8 @@ Status LiveNodes::LoseNameLocked(InodeNumber parent, const NamedEntry& entry, In
   } else {
     RETURN_IF_ERROR(RemoveLinkRowsLocked(inode, record, {parent, entry.record.name}, batch));
     --record->links;
+    if (record->links > 0 && record->content != 0)
+      RETURN_IF_ERROR(d_.files.AppendSharedLocked(record->content, batch));
   }
   const bool known = lookups_.contains(inode) || d_.files.FindLocked(inode) != nullptr;
   if (record->links > 0 || known) {

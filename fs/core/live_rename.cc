@@ -109,7 +109,9 @@ Status LiveNodes::MoveHistoryLocked(const Side& from, const Side& to, Batch* bat
   if (!S_ISREG(from.record.mode) || from.record.content == 0) return Status();
   ASSIGN_OR_RETURN(const ContentRecord content, d_.tree.Content(from.record.content));
   if (!content.captured) return Status();  // its close will say it under its new name
-  RETURN_IF_ERROR(d_.history.ForgetTemporary(from.name, from.record.content, batch));
+  ASSIGN_OR_RETURN(const bool temporary,
+                   d_.history.ForgetTemporary(from.name, from.record.content, batch));
+  if (!temporary) RETURN_IF_ERROR(d_.files.AppendSharedLocked(from.record.content, batch));
   InodeRecord record = from.record;
   if (const std::shared_ptr<OpenFile> file = d_.files.FindLocked(from.inode))
     RETURN_IF_ERROR(d_.files.RefreshLocked(*file, &record));
@@ -126,9 +128,11 @@ Status LiveNodes::ExchangeLocked(Side* from, Side* to, Batch* batch) {
   const auto move = [&](Side* side, const LinkName& name) -> Status {
     if (S_ISREG(side->record.mode) && side->record.content != 0) {
       ASSIGN_OR_RETURN(const ContentRecord content, d_.tree.Content(side->record.content));
-      if (content.captured)
+      if (content.captured) {
+        RETURN_IF_ERROR(d_.files.AppendSharedLocked(side->record.content, batch));
         RETURN_IF_ERROR(
             d_.history.CaptureUnder(name, side->inode, side->record, side->record.content, batch));
+      }
     }
     if (side->record.links > 1 && !side->directory()) {
       batch->Delete(key::Link(side->inode, side->name.parent, side->name.name));

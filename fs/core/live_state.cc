@@ -77,6 +77,16 @@ Status LiveFiles::CaptureAllLocked() {
   return Status();
 }
 
+Status LiveFiles::AppendSharedLocked(ContentId content, Batch* batch) {
+  ASSIGN_OR_RETURN(ContentRecord record, d_.tree.Content(content));
+  if (!record.captured || record.stored || record.shared) return Status();
+  record.shared = true;
+  Tree::PutContent(content, record, batch);
+  const std::shared_ptr<OpenFile> file = FindLocked(record.inode);
+  if (file && file->content == content) file->record.shared = true;
+  return Status();
+}
+
 Status LiveFiles::MarkDurableLocked(ContentId content, StageId stage) {
   ASSIGN_OR_RETURN(const std::optional<std::string> row,
                    d_.tree.catalog().Get(key::Content(content)));

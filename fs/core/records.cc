@@ -98,7 +98,7 @@ std::string ContentRecord::Encode() const {
   out.U8(kLayout);
   unsigned flags = 0;
   unsigned bit = 0;
-  for (const bool flag : {captured, stored, durable, overlay, torn, complete})
+  for (const bool flag : {captured, stored, durable, overlay, torn, complete, shared})
     flags |= static_cast<unsigned>(flag) << bit++;
   out.U8(static_cast<uint8_t>(flags));
   out.U8(static_cast<uint8_t>(format));
@@ -117,7 +117,7 @@ Result<ContentRecord> ContentRecord::Decode(std::string_view bytes) {
   const unsigned flags = in.U8();
   unsigned bit = 0;
   for (bool* flag : {&record.captured, &record.stored, &record.durable, &record.overlay,
-                     &record.torn, &record.complete})
+                     &record.torn, &record.complete, &record.shared})
     *flag = (flags >> bit++ & 1) != 0;
   record.format = static_cast<ContentFormat>(in.U8());
   record.stage = in.Varint();

@@ -61,6 +61,7 @@ struct ContentRecord {
   bool durable = false;  // survives a power cut: stored, or its staging file was synced
   bool overlay = false;  // the staging file holds only the extents, the rest is `base`
   bool torn = false;     // a power cut left nothing of it
+  bool shared = false;   // a name that its inode lost lists it too: it goes on no more
   bool complete = true;  // as its format defines it; plain content always is
   ContentFormat format = ContentFormat::kPlain;
   StageId stage = 0;
