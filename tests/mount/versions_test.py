@@ -272,15 +272,6 @@ class Names(VersionTestCase):
         write_file(self.path("run2/f"), b"c")
         self.check("f", [b"a", b"b", b"c"], self.path("run2"))
 
-    def test_directory_renamed_over_a_removed_name(self):
-        for name, data in (("old", b"of the old"), ("new", b"of the new")):
-            os.mkdir(self.path(name))
-            write_file(self.path(name, "f"), data)
-        shutil.rmtree(self.path("old"))
-        os.rename(self.path("new"), self.path("old"))
-        self.assertEqual(sorted(self.contents("f", self.path("old"))),
-                         [b"of the new", b"of the old"])
-
     def test_rmtree_and_again(self):
         for i in range(3):
             os.makedirs(self.path("run/sub"))
