@@ -363,12 +363,14 @@ Status LiveFiles::CaptureLocked(OpenFile& file, InodeRecord* record) {
   ASSIGN_OR_RETURN(const struct stat stat, stage->Stat());
   const Stamp now = Stamp::Of(stat);
   if (now == file.captured) return Status();
-  if (record->links == 0) return Status();  // nobody will ask for it by name
+  if (record->links == 0 && !file.record.captured) return Status();  // no version names it
   RETURN_IF_ERROR(RefreshLocked(file, record));
   ContentRecord captured = file.record;
   captured.captured = true;
   captured.size_bytes = record->size_bytes;
   Batch batch;
+  if (record->links == 0)
+    RETURN_IF_ERROR(d_.history.FollowSize(*record, file.content, record->size_bytes, &batch));
   Tree::PutContent(file.content, captured, &batch);
   Tree::PutInode(file.inode, *record, &batch);
   RETURN_IF_ERROR(d_.history.Capture(file.inode, *record, file.content, &batch));
