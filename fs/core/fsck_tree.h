@@ -70,7 +70,7 @@ class TreeCheck {
   Status BreakLoops();
   Status JudgeInodes();
   std::string WhyNamesDiffer(const InodeFacts& facts) const;
-  Status FixNames(std::vector<InodeNumber> inodes);
+  Status FixNames(const std::vector<InodeNumber>& inodes);
   Status FixOrphanRow(const InodeFacts& facts);
   Status FixSymlinks();
   Status DropStrayRows();

@@ -187,7 +187,7 @@ Status TreeCheck::BreakLoops() {
 }
 
 // Writes anew what inodes say about their names; the entries are the truth.
-Status TreeCheck::FixNames(std::vector<InodeNumber> inodes) {
+Status TreeCheck::FixNames(const std::vector<InodeNumber>& inodes) {
   std::map<InodeNumber, std::vector<LinkName>> names;
   for (const InodeNumber inode : inodes) names[inode];
   if (names.empty()) return Status();

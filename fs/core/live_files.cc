@@ -209,7 +209,7 @@ Status LiveFiles::BeginFreshLocked(OpenFile& file, InodeRecord* record) {
 Status LiveFiles::BeginHotLocked(OpenFile& file, InodeRecord* record) {
   ContentRecord left = file.record;
   left.stage = 0;
-  RETURN_IF_ERROR(TakeOverStageLocked(file, std::move(left), record));
+  RETURN_IF_ERROR(TakeOverStageLocked(file, left, record));
   RETURN_IF_ERROR(OpenStageLocked(file, OpenMode::kReadWrite));
   ASSIGN_OR_RETURN(const struct stat stat, file.body()->stage()->Stat());
   file.captured = Stamp::Of(stat);
@@ -231,7 +231,8 @@ Status LiveFiles::BeginCopyLocked(OpenFile& file, InodeRecord* record) {
 }
 
 // A new live content gets the staging file of the present one.
-Status LiveFiles::TakeOverStageLocked(OpenFile& file, ContentRecord left, InodeRecord* record) {
+Status LiveFiles::TakeOverStageLocked(OpenFile& file, const ContentRecord& left,
+                                      InodeRecord* record) {
   ContentRecord taken;
   taken.stage = file.record.stage;
   taken.base = file.content;

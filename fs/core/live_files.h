@@ -147,7 +147,7 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   Status BeginFreshLocked(OpenFile& file, InodeRecord* record);
   Status BeginCopyLocked(OpenFile& file, InodeRecord* record);
   // `left` is what the present content keeps: its own staging file or none.
-  Status TakeOverStageLocked(OpenFile& file, ContentRecord left, InodeRecord* record);
+  Status TakeOverStageLocked(OpenFile& file, const ContentRecord& left, InodeRecord* record);
   Status TruncateSharedLocked(OpenFile& file, InodeRecord* record);
   Result<StageId> CopyAsideLocked(OpenFile& file) NO_THREAD_SAFETY_ANALYSIS;
   // A copy of a staging file under a new number; `durable` if it shall be synced.

@@ -31,7 +31,7 @@ class Recovery {
   Status RecoverOne(const Staged& staged);
   Status RecoverHot(const Staged& staged, ContentRecord record);
   Status Finish(const Staged& staged, ContentRecord record);
-  Status FallBack(const Staged& staged, ContentRecord record);
+  Status FallBack(const Staged& staged, const ContentRecord& record);
   Status ClampOverlay(ContentId content, uint64_t size, Batch* batch);
   Status AppendDropped(const Staged& staged, const ContentRecord& record, Batch* batch);
   // The newest durable version under one of the inode's names, and the rows of
@@ -99,7 +99,7 @@ Status Recovery::RecoverOne(const Staged& staged) {
     kept_.insert(staged.stage);
     return Finish(staged, std::move(record));
   }
-  return FallBack(staged, std::move(record));
+  return FallBack(staged, record);
 }
 
 Status Recovery::RecoverHot(const Staged& staged, ContentRecord record) {
@@ -230,7 +230,7 @@ Result<Recovery::Found> Recovery::NewestDurable(InodeNumber inode, const InodeRe
   return found;
 }
 
-Status Recovery::FallBack(const Staged& staged, ContentRecord record) {
+Status Recovery::FallBack(const Staged& staged, const ContentRecord& record) {
   Batch batch;
   RETURN_IF_ERROR(AppendDropped(staged, record, &batch));
   Result<InodeRecord> inode = tree_.Inode(record.inode);

@@ -62,10 +62,10 @@ class File {
 };
 
 enum class OpenMode {
-  kRead,         // must exist
-  kReadWrite,    // must exist
-  kCreate,       // read-write, created if missing
-  kCreateNew,    // read-write, must not exist
+  kRead,       // must exist
+  kReadWrite,  // must exist
+  kCreate,     // read-write, created if missing
+  kCreateNew,  // read-write, must not exist
 };
 
 struct OpenOptions {

@@ -123,9 +123,11 @@ std::string ReadWhole(const std::string& path) {
 std::string FastDirectory() { return std::filesystem::exists("/dev/shm") ? "/dev/shm" : ""; }
 
 class LmdbCrashTest : public ::testing::Test {
+ public:
+  ~LmdbCrashTest() override { recorder = nullptr; }
+
  protected:
   LmdbCrashTest() : directory_(FastDirectory()) { Open(); }
-  ~LmdbCrashTest() override { recorder = nullptr; }
 
   void Open() {
     store_.reset();

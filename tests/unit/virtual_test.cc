@@ -32,7 +32,7 @@ class StringReader final : public ContentReader {
   const std::string text_;
 };
 
-Caller As(uid_t uid, std::vector<gid_t> groups = {}) {
+Caller As(uid_t uid, const std::vector<gid_t>& groups = {}) {
   Caller caller;
   caller.uid = uid;
   caller.gid = uid;
