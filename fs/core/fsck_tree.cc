@@ -195,7 +195,7 @@ Status TreeCheck::JudgeInodes() {
   if (open > 0)
     context_.Note(fmt::format(
         "{} removed files were still open; the next mount finishes their removal", open));
-  return context_.repair() ? FixNames(std::move(differ)) : Status();
+  return context_.repair() ? FixNames(differ) : Status();
 }
 
 }  // namespace varve
