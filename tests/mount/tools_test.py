@@ -42,11 +42,12 @@ class Git(ToolTestCase):
     def test_history(self):
         os.mkdir(self.path("repo"))
         self.git("init", "-q")
-        shutil.copytree(HEADERS, self.path("repo/headers"))
+        # Not more: each object is synced.
+        shutil.copytree(HEADERS + "/netfilter", self.path("repo/headers"))
         self.git("add", ".")
         self.git("commit", "-q", "-m", "first")
         for i in range(5):
-            with open(self.path("repo/headers/fs.h"), "a", encoding="utf-8") as file:
+            with open(self.path("repo/headers/x_tables.h"), "a", encoding="utf-8") as file:
                 file.write(f"// change {i}\n")
             self.git("commit", "-q", "-a", "-m", f"change {i}")
         self.git("checkout", "-q", "-b", "side", "HEAD~3")
