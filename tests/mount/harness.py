@@ -33,6 +33,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 from mounts import Mount, drop_caches, enter_namespace, kill_daemons, runs, wait_until
@@ -44,6 +45,7 @@ NATIVE = BACKEND == "native"
 SOURCE_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAM = os.path.realpath(os.environ.get("VARVE") or SOURCE_DIR + "/build/release/varve")
 TEST_LIMIT_S = 120
+SLOW_S = 8
 EXIT_SKIPPED = 77
 
 
@@ -167,10 +169,15 @@ class MountTestCase(unittest.TestCase):
 
     def run(self, result=None):
         watchdog = _Watchdog(self.limit_s, self.id())
+        start = time.monotonic()
         try:
             return super().run(result)
         finally:
             watchdog.stop()
+            seconds = time.monotonic() - start
+            if seconds > SLOW_S:
+                print(f"slow: {self.id().removeprefix('__main__.')} {seconds:.0f} s",
+                      file=sys.stderr)
 
     def setUp(self):
         os.umask(0o022)
