@@ -1,5 +1,7 @@
 #include "fs/core/content_buffer.h"
 
+#include <sys/mman.h>
+
 #include <cstdlib>
 #include <utility>
 
@@ -16,6 +18,14 @@ uint8_t* Allocate(size_t room) {
   return bytes;
 }
 
+// From the system itself, so that what is not needed any more goes back to it: the
+// allocator would keep holes of hundreds of MiB.
+uint8_t* Map(size_t room) {
+  void* bytes = ::mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK(bytes != MAP_FAILED);
+  return static_cast<uint8_t*>(bytes);
+}
+
 }  // namespace
 
 std::shared_ptr<BufferPool> BufferPool::Make(uint64_t idle_bytes_max) {
@@ -23,8 +33,8 @@ std::shared_ptr<BufferPool> BufferPool::Make(uint64_t idle_bytes_max) {
 }
 
 BufferPool::~BufferPool() {
-  for (std::vector<uint8_t*>& idle : idle_)
-    for (uint8_t* bytes : idle) std::free(bytes);
+  for (size_t i = 0; i < kSteps; ++i)
+    for (uint8_t* bytes : idle_[i]) ::munmap(bytes, (i + 1) * kStepBytes);
 }
 
 BufferPool::Buffer& BufferPool::Buffer::operator=(Buffer&& other) noexcept {
@@ -62,11 +72,15 @@ BufferPool::Buffer BufferPool::Acquire(size_t size) {
       return {shared_from_this(), bytes, size, room};
     }
   }
-  return {shared_from_this(), Allocate(room), size, room};
+  return {shared_from_this(), Map(room), size, room};
 }
 
 void BufferPool::GiveBack(uint8_t* bytes, size_t room) {
-  if (room % kStepBytes == 0) {
+  if (room % kStepBytes != 0) {
+    std::free(bytes);
+    return;
+  }
+  {
     MutexLock lock(mutex_);
     if (idle_bytes_ + room <= idle_bytes_max_) {
       idle_[room / kStepBytes - 1].push_back(bytes);
@@ -74,7 +88,7 @@ void BufferPool::GiveBack(uint8_t* bytes, size_t room) {
       return;
     }
   }
-  std::free(bytes);
+  ::munmap(bytes, room);
 }
 
 }  // namespace varve

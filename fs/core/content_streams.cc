@@ -38,8 +38,9 @@ ByteRange StreamDetector::OnRead(ByteRange read, uint64_t content_bytes,
   stream.ahead_end = std::max(stream.ahead_end, stream.head);
   if (!stream.established) return {};
 
-  const uint64_t window = std::min(
-      std::clamp(stream.head - stream.begin, kWindowBytesMin, kWindowBytesMax), window_bytes_max);
+  const uint64_t window =
+      std::min(std::clamp(4 * (stream.head - stream.begin), kWindowBytesMin, kWindowBytesMax),
+               window_bytes_max);
   const uint64_t target = std::min(stream.head + window, content_bytes);
   if (target <= stream.ahead_end) return {};
   // Little by little would make small batches; the end of the content is worth one.

@@ -3,8 +3,8 @@
 // The kernel reads ahead itself, so what arrives is several requests of 128 KiB to
 // 1 MiB at once, slightly out of order, from several threads; and a file may be
 // read at several places at a time. A stream is found by its nearness to the last
-// read of it. Its window is as long as what it has read so far, within limits: a
-// short excursion costs little, a long run is far ahead.
+// read of it. Its window is a few times as long as what it has read so far,
+// within limits: a short excursion costs little, a long run is far ahead.
 //
 // Threads: belongs to whoever holds its reader's mutex.
 // Units:   bytes.
