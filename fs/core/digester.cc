@@ -319,7 +319,6 @@ Status Digester::AppendStoredLocked(const Job& job, ContentRecord* record, Batch
   }
   Tree::PutContent(job.content, *record, batch);
   if (!inode.ok() || inode->content != job.content) return Status();  // it has gone on
-  if (inode->links == 0) return d_.history.FollowSize(*inode, job.content, job.size, batch);
   inode->hole_bytes = job.digested.hole_bytes;
   if (resized) {
     // Stored through a mapping after the close: the version follows.

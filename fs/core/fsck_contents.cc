@@ -166,7 +166,7 @@ void ContentCheck::SeeVersion(std::string_view row_key, const VersionRecord& ver
   const std::string_view name = row_key.substr(9, row_key.size() - 9 - 5);
   const HistoryId history = key::Id(row_key);
   const VersionNumber number = key::Number(row_key);
-  if (number > LastVersion(history, name)) version_faults_.push_back({std::string(row_key), true});
+  if (number > LastVersion(history, name)) version_faults_.push_back({std::string(row_key)});
   if (version.content == 0) return;
   ContentFacts* facts = Find(version.content);
   if (facts == nullptr) {
@@ -177,8 +177,6 @@ void ContentCheck::SeeVersion(std::string_view row_key, const VersionRecord& ver
   }
   facts->needed = true;
   if (!facts->stored) return;
-  if (version.size_bytes > facts->size_bytes)
-    version_faults_.push_back({std::string(row_key), false});
   if (!facts->lossless())
     versions_of_damaged_.try_emplace(facts->content,
                                      fmt::format("version {} of \"{}\"", number, name));

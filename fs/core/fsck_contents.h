@@ -71,9 +71,8 @@ class ContentCheck {
     uint64_t hash = 0;
     VersionNumber last_version = 0;
   };
-  struct VersionFault {
+  struct VersionFault {  // its number is above the counter
     std::string row_key;
-    bool number = false;  // above the counter; else its size is not that of the content
   };
 
   // Gathering.

@@ -236,11 +236,9 @@ Status ContentCheck::JudgeVersions() {
     const std::string name(fault.row_key.substr(9, fault.row_key.size() - 9 - 5));
     const InodeNumber directory = inodes_.DirectoryOf(key::Id(fault.row_key));
     const std::string path = directory != 0 ? context_.PathOf(directory, name) : name;
-    context_.Found(
-        fmt::format("version {} of {} {}", key::Number(fault.row_key), path,
-                    fault.number ? "is above the last number that was given"
-                                 : "is longer than its content"),
-        fault.number ? "the counter is raised" : "its size is set to that of the content");
+    context_.Found(fmt::format("version {} of {} is above the last number that was given",
+                               key::Number(fault.row_key), path),
+                   "the counter is raised");
     if (context_.repair()) RETURN_IF_ERROR(FixVersion(fault));
   }
   return Status();

@@ -119,6 +119,7 @@ Status ContentCheck::DeclareWhole(const ContentFacts& facts) {
 Status ContentCheck::RestoreRecord(const Missing& missing) {
   ContentRecord record;
   record.captured = true;
+  record.shared = true;  // it may be: nothing says that it is not
   record.inode = missing.inode;
   record.size_bytes = missing.size_bytes;
   Batch batch;
@@ -156,24 +157,14 @@ Status ContentCheck::FixVersion(const VersionFault& fault) {
   const std::string_view name =
       std::string_view(fault.row_key).substr(9, fault.row_key.size() - 9 - 5);
   Batch batch;
-  if (fault.number) {
-    const std::string name_key = key::Name(key::Id(fault.row_key), name);
-    ASSIGN_OR_RETURN(const std::optional<std::string> row, catalog.Get(name_key));
-    NameRecord counters;
-    if (row) {
-      ASSIGN_OR_RETURN(counters, NameRecord::Decode(*row));
-    }
-    counters.last_version = std::max(counters.last_version, key::Number(fault.row_key));
-    batch.Put(name_key, counters.Encode());
-    return context_.Apply(batch);
+  const std::string name_key = key::Name(key::Id(fault.row_key), name);
+  ASSIGN_OR_RETURN(const std::optional<std::string> row, catalog.Get(name_key));
+  NameRecord counters;
+  if (row) {
+    ASSIGN_OR_RETURN(counters, NameRecord::Decode(*row));
   }
-  ASSIGN_OR_RETURN(const std::optional<std::string> row, catalog.Get(fault.row_key));
-  if (!row) return Status();
-  ASSIGN_OR_RETURN(VersionRecord version, VersionRecord::Decode(*row));
-  const ContentFacts* facts = Find(version.content);
-  if (facts == nullptr) return Status();
-  version.size_bytes = facts->size_bytes;
-  batch.Put(fault.row_key, version.Encode());
+  counters.last_version = std::max(counters.last_version, key::Number(fault.row_key));
+  batch.Put(name_key, counters.Encode());
   return context_.Apply(batch);
 }
 

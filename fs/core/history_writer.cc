@@ -54,28 +54,6 @@ Status HistoryWriter::CaptureUnder(const LinkName& name, InodeNumber inode,
   return Status();
 }
 
-Status HistoryWriter::FollowSize(const InodeRecord& record, ContentId content, uint64_t size_bytes,
-                                 Batch* batch) {
-  const Result<HistoryId> history = HistoryOf(record.parent);
-  if (!history.ok()) return Status();  // its directory is gone too
-  // Any of them: the name may have been given again meanwhile.
-  Status damaged;
-  const key::Range range = key::AllVersions(*history, record.name);
-  RETURN_IF_ERROR(tree_.catalog().Scan(
-      range.begin, range.end, [&](std::string_view row_key, std::string_view row) {
-        Result<VersionRecord> version = VersionRecord::Decode(row);
-        damaged = version.status();
-        if (!version.ok()) return false;
-        if (version->content == content && version->size_bytes != size_bytes) {
-          version->size_bytes = size_bytes;
-          batch->Put(std::string(row_key), version->Encode());
-        }
-        return true;
-      }));
-  RETURN_IF_ERROR(damaged);
-  return Status();
-}
-
 Result<bool> HistoryWriter::ForgetTemporary(const LinkName& name, ContentId content, Batch* batch) {
   ASSIGN_OR_RETURN(const HistoryId history, HistoryOf(name.parent));
   ASSIGN_OR_RETURN(const NameRecord counters, Name(history, name.name));

@@ -19,11 +19,6 @@ class HistoryWriter {
   Status CaptureUnder(const LinkName& name, InodeNumber inode, const InodeRecord& record,
                       ContentId content, Batch* batch);
 
-  // A file without a name was changed by who has it open still: the version that lists
-  // its content, under the last name it had, gets the size it has now.
-  Status FollowSize(const InodeRecord& record, ContentId content, uint64_t size_bytes,
-                    Batch* batch);
-
   // A name was renamed away: if all it ever had is one version, `content`, it was a
   // temporary one and leaves nothing behind.
   // Returns whether it did.

@@ -370,8 +370,6 @@ Status LiveFiles::CaptureLocked(OpenFile& file, InodeRecord* record) {
   captured.captured = true;
   captured.size_bytes = record->size_bytes;
   Batch batch;
-  if (record->links == 0)
-    RETURN_IF_ERROR(d_.history.FollowSize(*record, file.content, record->size_bytes, &batch));
   Tree::PutContent(file.content, captured, &batch);
   Tree::PutInode(file.inode, *record, &batch);
   RETURN_IF_ERROR(d_.history.Capture(file.inode, *record, file.content, &batch));

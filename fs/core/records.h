@@ -77,7 +77,7 @@ struct ContentRecord {
 struct VersionRecord {
   ContentId content = 0;
   InodeNumber inode = 0;
-  uint64_t size_bytes = 0;
+  uint64_t size_bytes = 0;  // at capture; what counts is its content's
   struct timespec capture_time {};
   struct timespec modify_time {};
   mode_t mode = 0;  // at capture

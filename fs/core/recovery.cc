@@ -142,9 +142,7 @@ Status Recovery::Finish(const Staged& staged, ContentRecord record) {
   if (!current) {
     if (record.captured) {
       report_.pending.push_back(staged.content);
-      if (inode.ok() && inode->content == staged.content)
-        RETURN_IF_ERROR(history_.FollowSize(*inode, staged.content, size, &batch));
-      return batch.empty() ? Status() : tree_.Apply(batch);
+      return Status();
     }
     RETURN_IF_ERROR(AppendDropped(staged, record, &batch));
     if (inode.ok() && inode->content == staged.content) {

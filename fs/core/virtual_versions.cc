@@ -128,6 +128,8 @@ class VersionFile final : public VirtualNode {
     if (version->content != place_.content) return Status::Errno(ESTALE);
     Result<ContentRecord> content = history.Content(version->content);
     if (!content.ok()) return NotFoundAsErrno(content.status());
+    // A content that went on after its capture has told only its own record.
+    if (version->content != 0) version->size_bytes = content->size_bytes;
     return State{*std::move(version), *std::move(content)};
   }
 

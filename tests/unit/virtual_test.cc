@@ -97,7 +97,8 @@ class VirtualTest : public ::testing::Test, protected LiveLookup, protected Vers
     Put(key::Dirent(parent, inode), dirent.Encode());
   }
   void RemoveName(InodeNumber parent, const std::string& name) { names_.erase({parent, name}); }
-  void AddContent(ContentId content, const ContentRecord& record, std::string bytes = "bytes") {
+  void AddContent(ContentId content, ContentRecord record, std::string bytes = "bytes") {
+    record.size_bytes = bytes.size();
     contents_[content] = std::move(bytes);
     Put(key::Content(content), record.Encode());
   }
@@ -262,7 +263,7 @@ TEST_F(VirtualTest, AVersionThatIsNotStoredYetIsAskedForEachTime) {
   const Result<Entry> entry = Walk("versions/log/0001");
   EXPECT_EQ(entry->attributes.valid_ns, 0);
   EXPECT_FALSE(nodes_.Open(As(0), entry->node, O_RDONLY)->keep_cache);
-  contents_[50] += "log line 2\n";
+  AddContent(50, pending, "log line 1\nlog line 2\n");
   AddVersion("log", 1, 50);
   EXPECT_EQ(nodes_.GetAttributes(entry->node, {})->stat.st_size, 22);
   AddContent(50, Whole(ContentFormat::kPlain), contents_[50]);
