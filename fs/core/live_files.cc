@@ -55,6 +55,13 @@ std::shared_ptr<OpenFile> LiveFiles::FindLocked(InodeNumber inode) const {
   return it == files_.end() ? nullptr : it->second;
 }
 
+std::vector<std::shared_ptr<OpenFile>> LiveFiles::AllLocked() const {
+  std::vector<std::shared_ptr<OpenFile>> all;
+  all.reserve(files_.size());
+  for (const auto& [inode, file] : files_) all.push_back(file);
+  return all;
+}
+
 Result<std::shared_ptr<OpenFile>> LiveFiles::UseLocked(InodeNumber inode,
                                                        const InodeRecord& record) {
   std::shared_ptr<OpenFile>& slot = files_[inode];

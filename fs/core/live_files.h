@@ -81,6 +81,7 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   // Ends what UseLocked began; drops the file when nobody has it.
   void DoneLocked(const std::shared_ptr<OpenFile>& file);
   std::shared_ptr<OpenFile> FindLocked(InodeNumber inode) const;
+  std::vector<std::shared_ptr<OpenFile>> AllLocked() const;
 
   // Makes the bytes readable / writable in place / begins an empty content.
   // `record` is the inode's; it is changed and written where the content changes.

@@ -128,14 +128,20 @@ Status LiveNodes::SyncStage(OpenFile& file) {
 
 // `varve sync`: what is open is captured as it is, and all of it is stored soon.
 Status LiveNodes::Sync(InodeNumber inode) {
-  std::shared_ptr<OpenFile> file;
+  std::vector<std::shared_ptr<OpenFile>> open;
   {
     MutexLock lock(d_.tree.mutex());
     RETURN_IF_ERROR(d_.files.CaptureAllLocked());
-    file = d_.files.FindLocked(inode);
+    ASSIGN_OR_RETURN(const InodeRecord record, d_.tree.Inode(inode));
+    if (S_ISDIR(record.mode)) {
+      // Also what was closed a moment ago: its RELEASE may still be on its way.
+      open = d_.files.AllLocked();
+    } else if (std::shared_ptr<OpenFile> file = d_.files.FindLocked(inode)) {
+      open.push_back(std::move(file));
+    }
   }
-  d_.hurry();
-  if (file) RETURN_IF_ERROR(SyncStage(*file));
+  for (const std::shared_ptr<OpenFile>& file : open) RETURN_IF_ERROR(SyncStage(*file));
+  RETURN_IF_ERROR(d_.hurry());
   return d_.tree.catalog().SyncLog();
 }
 

@@ -28,7 +28,7 @@ class LiveNodes final : public NodeOps, public LiveLookup {
     Disk& disk;
     Clock& clock;
     // `setfattr -n user.varve.sync` on anything below the mount.
-    std::function<void()> hurry;
+    std::function<Status()> hurry;
   };
   explicit LiveNodes(const Dependencies& dependencies) : d_(dependencies) {}
   void SetVirtualNodes(VirtualNodes* nodes) { virtual_ = nodes; }

@@ -231,6 +231,13 @@ Result<Recovery::Found> Recovery::NewestDurable(InodeNumber inode, const InodeRe
 Status Recovery::FallBack(const Staged& staged, const ContentRecord& record) {
   Batch batch;
   RETURN_IF_ERROR(AppendDropped(staged, record, &batch));
+  ContentRecord torn;
+  torn.captured = torn.stored = torn.durable = torn.torn = true;
+  torn.complete = false;
+  torn.incomplete_reason = "a power cut came before its content was durable";
+  torn.inode = record.inode;
+  // Versions under names that its inode lost may list it still.
+  if (record.captured) Tree::PutContent(staged.content, torn, &batch);
   Result<InodeRecord> inode = tree_.Inode(record.inode);
   if (!inode.ok()) return tree_.Apply(batch);
   ASSIGN_OR_RETURN(Found found, NewestDurable(record.inode, *inode, staged.content, &batch));
@@ -256,11 +263,6 @@ Status Recovery::FallBack(const Staged& staged, const ContentRecord& record) {
   } else {
     ++report_.torn;
     LogWarning("{}: it had no durable content; it is empty now, and marked torn", path);
-    ContentRecord torn;
-    torn.captured = torn.stored = torn.durable = torn.torn = true;
-    torn.complete = false;
-    torn.incomplete_reason = "a power cut came before its content was durable";
-    torn.inode = record.inode;
     Tree::PutContent(staged.content, torn, &batch);
     inode->size_bytes = 0;
     RETURN_IF_ERROR(history_.Capture(record.inode, *inode, staged.content, &batch));

@@ -32,6 +32,7 @@ Status StoreParts::MakeNodes(const Options& options) {
                                                               base_.disk, base_.clock, [this] {
                                                                 digester_->Hurry();
                                                                 committer_->Hurry();
+                                                                return digester_->SyncOlderThan(0);
                                                               }});
   virtual_ = std::make_unique<VirtualNodes>(VirtualContext{
       *catalog_, *live_, *files_, base_.status_json, [this] { return live_->StatFilesystem(); }});
