@@ -80,7 +80,10 @@ bool AdmitFlush(int descriptor) {
 
 extern "C" {
 
-ssize_t pwrite(int descriptor, const void* data, size_t size, off_t offset) {
+// Under its plain name: LMDB calls that, and with 64-bit offsets our header would
+// make this one pwrite64.
+ssize_t PlainPwrite(int descriptor, const void* data, size_t size, off_t offset) __asm__("pwrite");
+ssize_t PlainPwrite(int descriptor, const void* data, size_t size, off_t offset) {
   const struct iovec part { const_cast<void*>(data), size };
   if (!varve::AdmitWrite(descriptor, static_cast<uint64_t>(offset), &part, 1)) return -1;
   return ::syscall(SYS_pwrite64, descriptor, data, size, offset);
@@ -223,7 +226,7 @@ TEST_F(LmdbCrashTest, APowerCutLeavesTheLastWriteOrTheOneUnderWay) {
     returned_at.push_back(recorder_.calls.size());
   }
   recorder = nullptr;
-  ASSERT_GT(recorder_.calls.size(), 30u);
+  ASSERT_GT(recorder_.calls.size(), 60u);
 
   uint64_t forward = 0;
   for (size_t cut = 0; cut <= recorder_.calls.size(); ++cut) {
@@ -292,7 +295,7 @@ TEST_F(LmdbCrashTest, EveryCallFailsOnce) {
       Open();
       ASSERT_EQ(Rows(*store_), before);
     }
-    EXPECT_GT(calls, 10u);
+    EXPECT_GT(calls, 20u);
   }
 }
 
