@@ -46,6 +46,37 @@ def digest(table, settings):
         backend.close()
 
 
+def change(table, settings):
+    """One byte of a cold file: time until close returns, and what is stored for it."""
+    size = settings.size * 2
+    time_row = table.figure("change_time", f"one byte of a cold {size / GIB:g} GiB file, open to "
+                            "close", 100, "max", "ms")
+    space_row = table.figure("change_space", "the same, stored", 4, "max", "MiB")
+    data = Data(settings.size)
+    backend = Varve(settings.base, settings.program, [*settings.options, "hot=1"], "varve-change")
+    path = os.path.join(backend.root, "big")
+    try:
+        with open(path, "wb", buffering=0) as file:
+            for _ in range(2):
+                part = data.next()
+                for at in range(0, data.size, MIB):
+                    file.write(part[at:at + MIB])
+        for number in range(settings.rounds):
+            backend.settle()
+            backend.remount()
+            drop_caches()
+            before = backend.mount.status()["space"]["pack_bytes"]
+            start = time.perf_counter()
+            fd = os.open(path, os.O_WRONLY)
+            os.pwrite(fd, b"%d" % (number % 10), number * 12345678 % size)
+            os.close(fd)
+            time_row.add((time.perf_counter() - start) * 1000)
+            backend.settle()
+            space_row.add((backend.mount.status()["space"]["pack_bytes"] - before) / MIB)
+    finally:
+        backend.close()
+
+
 class Peak:
     """The daemon's highest RssAnon + RssShmem while it is entered, sampled."""
 

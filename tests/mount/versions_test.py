@@ -576,6 +576,23 @@ class Later(VersionTestCase):
         mount.sync()
         self.assertLess(mount.status()["space"]["pack_bytes"] - before, 2 << 20)
 
+    def test_copy_shares_what_is_stored(self):
+        """And is a file of its own all the same."""
+        mount = self.own_mount()
+        data = os.urandom(32 << 20)
+        write_file(mount.root + "/a", data)
+        mount.sync()
+        before = mount.status()["space"]["pack_bytes"]
+        subprocess.run(["cp", mount.root + "/a", mount.root + "/b"], check=True)
+        mount.sync()
+        self.assertLess(mount.status()["space"]["pack_bytes"] - before, 2 << 20)
+        fd = os.open(mount.root + "/b", os.O_RDWR)
+        os.pwrite(fd, b"changed", 1 << 20)
+        os.close(fd)
+        self.assertBytes(mount.root + "/a", data)
+        self.assertBytes(mount.root + "/b",
+                         data[:1 << 20] + b"changed" + data[(1 << 20) + 7:])
+
     def test_one_changed_byte_stores_little(self):
         mount = self.own_mount()
         write_file(mount.root + "/a", os.urandom(32 << 20))
