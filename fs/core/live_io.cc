@@ -129,19 +129,22 @@ Status LiveNodes::SyncStage(OpenFile& file) {
 // `varve sync`: what is open is captured as it is, and all of it is stored soon.
 Status LiveNodes::Sync(InodeNumber inode) {
   std::vector<std::shared_ptr<OpenFile>> open;
+  bool everything = false;
   {
     MutexLock lock(d_.tree.mutex());
     RETURN_IF_ERROR(d_.files.CaptureAllLocked());
     ASSIGN_OR_RETURN(const InodeRecord record, d_.tree.Inode(inode));
-    if (S_ISDIR(record.mode)) {
+    everything = S_ISDIR(record.mode);
+    if (everything) {
       // Also what was closed a moment ago: its RELEASE may still be on its way.
       open = d_.files.AllLocked();
     } else if (std::shared_ptr<OpenFile> file = d_.files.FindLocked(inode)) {
-      open.push_back(std::move(file));
+      // Without a writer it is stored at once, which says whether it is complete, too.
+      if (file->unclosed > 0) open.push_back(std::move(file));
     }
   }
   for (const std::shared_ptr<OpenFile>& file : open) RETURN_IF_ERROR(SyncStage(*file));
-  RETURN_IF_ERROR(d_.hurry());
+  RETURN_IF_ERROR(d_.hurry(everything));
   return d_.tree.catalog().SyncLog();
 }
 

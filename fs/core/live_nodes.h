@@ -28,7 +28,8 @@ class LiveNodes final : public NodeOps, public LiveLookup {
     Disk& disk;
     Clock& clock;
     // `setfattr -n user.varve.sync` on anything below the mount.
-    std::function<Status()> hurry;
+    // `everything`: pending staging files are flushed before it returns.
+    std::function<Status(bool everything)> hurry;
   };
   explicit LiveNodes(const Dependencies& dependencies) : d_(dependencies) {}
   void SetVirtualNodes(VirtualNodes* nodes) { virtual_ = nodes; }

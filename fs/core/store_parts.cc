@@ -28,12 +28,12 @@ Status StoreParts::MakeNodes(const Options& options) {
   hot_ = std::make_unique<HotCache>(options.hot_bytes_max);
   ASSIGN_OR_RETURN(room_,
                    DiskRoom::Open(base_.disk, *tree_, *files_, *hot_, options.hot_bytes_max));
-  live_ = std::make_unique<LiveNodes>(LiveNodes::Dependencies{*tree_, *files_, *stages_, *history_,
-                                                              base_.disk, base_.clock, [this] {
-                                                                digester_->Hurry();
-                                                                committer_->Hurry();
-                                                                return digester_->SyncOlderThan(0);
-                                                              }});
+  live_ = std::make_unique<LiveNodes>(LiveNodes::Dependencies{
+      *tree_, *files_, *stages_, *history_, base_.disk, base_.clock, [this](bool everything) {
+        digester_->Hurry();
+        committer_->Hurry();
+        return everything ? digester_->SyncOlderThan(0) : Status();
+      }});
   virtual_ = std::make_unique<VirtualNodes>(VirtualContext{
       *catalog_, *live_, *files_, base_.status_json, [this] { return live_->StatFilesystem(); }});
   live_->SetVirtualNodes(virtual_.get());
