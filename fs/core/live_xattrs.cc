@@ -26,12 +26,17 @@ Status CheckName(std::string_view name) {
 Result<std::string> LiveNodes::GetXattr(const Caller&, NodeId node, std::string_view name) {
   RETURN_IF_ERROR(CheckName(name));
   if (name.starts_with(kStatusAttributePrefix)) {
-    MutexLock lock(d_.tree.mutex());
-    ASSIGN_OR_RETURN(const InodeRecord record, d_.tree.Inode(node));
-    if (S_ISREG(record.mode)) {
-      ASSIGN_OR_RETURN(std::optional<std::string> value, d_.files.StatusLocked(node, record, name));
-      if (value) return *std::move(value);
+    std::optional<std::string> status;
+    {
+      MutexLock lock(d_.tree.mutex());
+      ASSIGN_OR_RETURN(const InodeRecord record, d_.tree.Inode(node));
+      if (S_ISREG(record.mode)) {
+        ASSIGN_OR_RETURN(status, d_.files.StatusLocked(node, record, name));
+      }
     }
+    // Durable is what the rows that say so are, too.
+    if (status && name == "user.varve.durable") RETURN_IF_ERROR(d_.tree.catalog().SyncLog());
+    if (status) return *std::move(status);
   }
   ASSIGN_OR_RETURN(std::optional<std::string> value, d_.tree.catalog().Get(key::Xattr(node, name)));
   if (!value) return Status::Errno(ENODATA);
