@@ -115,7 +115,7 @@ class ContentCheck {
   Status RestoreRecord(const Missing& missing);
   Status FixVersion(const VersionFault& fault);
   Status RewriteExtents(ContentId content);
-  Status DropExtents(ContentId content, Batch* batch);
+  Status AppendDeletion(const key::Range& range, Batch* batch);
   Status FallBackAndReap();
 
   FsckContext& context_;

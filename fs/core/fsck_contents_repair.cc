@@ -65,12 +65,16 @@ Status ContentCheck::AcceptLoss(const ContentFacts& facts) {
     if (inode != nullptr && inode->content == facts.content)
       record.size_bytes = std::max(record.size_bytes, inode->size_bytes);
     if (facts.stage_row) batch.Delete(key::Stage(record.stage));
-    RETURN_IF_ERROR(DropExtents(facts.content, &batch));
+    RETURN_IF_ERROR(AppendDeletion(key::AllExtents(facts.content), &batch));
+    // Of a digest that was never finished, perhaps of bytes that were changed later.
+    RETURN_IF_ERROR(AppendDeletion(key::AllRecipe(facts.content), &batch));
+    PutLost(facts.content, {0, record.size_bytes}, &batch);
     record.stage = 0;
     record.overlay = false;
     record.torn = record.size_bytes == 0;
+  } else {
+    RETURN_IF_ERROR(FillGaps(facts.content, record.size_bytes, &batch));
   }
-  RETURN_IF_ERROR(FillGaps(facts.content, record.size_bytes, &batch));
   record.captured = record.stored = record.durable = true;
   record.complete = false;
   record.incomplete_reason =
@@ -168,8 +172,7 @@ Status ContentCheck::FixVersion(const VersionFault& fault) {
   return context_.Apply(batch);
 }
 
-Status ContentCheck::DropExtents(ContentId content, Batch* batch) {
-  const key::Range range = key::AllExtents(content);
+Status ContentCheck::AppendDeletion(const key::Range& range, Batch* batch) {
   return context_.d.catalog.Scan(range.begin, range.end,
                                  [&](std::string_view row_key, std::string_view) {
                                    batch->Delete(std::string(row_key));

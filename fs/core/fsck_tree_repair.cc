@@ -32,8 +32,9 @@ InodeRecord NewRecord(mode_t mode, const InodeRecord& parent, InodeNumber parent
 Status TreeCheck::CheckRoot() {
   ASSIGN_OR_RETURN(const std::optional<std::string> root,
                    context_.d.catalog.Get(key::Inode(kRootNode)));
-  if (root) return Status();
-  context_.Found("the root directory is gone", "it is made anew, owned by whoever repairs");
+  if (!root)
+    context_.Found("the root directory is gone", "it is made anew, owned by whoever repairs");
+  // Which also loads the counter of numbers.
   return context_.repair() ? context_.d.tree.Open(geteuid(), getegid()) : Status();
 }
 
