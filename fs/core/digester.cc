@@ -375,6 +375,7 @@ Status Digester::SyncOlderThan(int64_t age_ns) {
   struct Due {
     ContentId content;
     StageId stage;
+    bool durable;  // but perhaps not what was written after its last fsync
   };
   std::vector<Due> due;
   {
@@ -383,15 +384,16 @@ Status Digester::SyncOlderThan(int64_t age_ns) {
     for (auto& [content, item] : items_) {
       if (item.synced || now - item.enqueued_ns < age_ns) continue;
       const Result<ContentRecord> record = d_.tree.Content(content);
-      if (!record.ok() || record->stage == 0 || record->durable) continue;
+      if (!record.ok() || record->stage == 0 || record->stored) continue;
       item.synced = true;
-      due.push_back({content, record->stage});
+      due.push_back({content, record->stage, record->durable});
     }
   }
   for (const Due& one : due) {
     const Result<std::shared_ptr<File>> stage = d_.stages.Open(one.stage, OpenMode::kRead);
     if (!stage.ok()) continue;  // stored meanwhile
     RETURN_IF_ERROR((*stage)->SyncData());
+    if (one.durable) continue;
     RETURN_IF_ERROR(d_.stages.SyncName(one.stage));
     MutexLock lock(d_.tree.mutex());
     RETURN_IF_ERROR(d_.files.MarkDurableLocked(one.content, one.stage));

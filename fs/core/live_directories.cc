@@ -51,6 +51,9 @@ Status LiveNodes::ReadDirectory(const Caller&, NodeId node, HandleId, uint64_t c
 
 void LiveNodes::ReleaseDirectory(NodeId, HandleId) {}
 
-Status LiveNodes::FsyncDirectory(NodeId, HandleId, bool) { return d_.tree.catalog().SyncLog(); }
+Status LiveNodes::FsyncDirectory(NodeId, HandleId, bool) {
+  RETURN_IF_ERROR(Syncable());
+  return d_.tree.catalog().SyncLog();
+}
 
 }  // namespace varve

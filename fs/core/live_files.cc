@@ -230,6 +230,8 @@ Status LiveFiles::BeginCopyLocked(OpenFile& file, InodeRecord* record) {
   const ContentId old_content = file.content;
   ASSIGN_OR_RETURN(left.stage, CopyAsideLocked(file));
   RETURN_IF_ERROR(TakeOverStageLocked(file, left, record));
+  // What was durable before has to stay so: the row that names the copy goes first.
+  if (left.durable) RETURN_IF_ERROR(d_.tree.catalog().SyncLog());
   RETURN_IF_ERROR(OpenStageLocked(file, OpenMode::kReadWrite));
   ASSIGN_OR_RETURN(const struct stat stat, file.body()->stage()->Stat());
   file.captured = Stamp::Of(stat);
@@ -425,7 +427,8 @@ Status LiveFiles::RevertLocked(OpenFile& file) {
   } else if (stat.st_size != 0) {
     return Status();
   }
-  const bool hot = left.base != 0 && !left.overlay;
+  // The staging file becomes the hot copy of what is stored, if that has none.
+  const bool hot = left.base != 0 && !left.overlay && base.stage == 0;
   batch.Delete(key::Content(content));
   if (hot) {
     base.stage = left.stage;
@@ -452,14 +455,15 @@ Status LiveFiles::RevertLocked(OpenFile& file) {
   return ReadyToReadLocked(file, record);
 }
 
-Status LiveFiles::DropContentLocked(ContentId content, Batch* batch) {
+Status LiveFiles::DropContentLocked(ContentId content, Batch* batch,
+                                    std::vector<StageId>* dropped) {
   if (content == 0) return Status();
   ASSIGN_OR_RETURN(ContentRecord record, d_.tree.Content(content));
   if (record.captured) {
     // Versions name it. A hot copy of what nobody opens by its path is not worth its room.
     if (record.stored && record.stage != 0) {
       batch->Delete(key::Stage(record.stage));
-      d_.stages.Remove(record.stage);
+      dropped->push_back(record.stage);
       record.stage = 0;
       Tree::PutContent(content, record, batch);
     } else if (!record.stored && queue_ != nullptr) {
@@ -469,7 +473,7 @@ Status LiveFiles::DropContentLocked(ContentId content, Batch* batch) {
   }
   batch->Delete(key::Content(content));
   batch->Delete(key::Stage(record.stage));
-  d_.stages.Remove(record.stage);
+  dropped->push_back(record.stage);
   if (!record.overlay) return Status();
   const key::Range range = key::AllExtents(content);
   return d_.tree.catalog().Scan(range.begin, range.end,

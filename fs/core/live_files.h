@@ -113,10 +113,12 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   Result<std::optional<std::string>> StatusLocked(InodeNumber inode, const InodeRecord& record,
                                                   std::string_view name);
 
-  // The last name and the last handle are gone: drops what no version names.
-  Status DropContentLocked(ContentId content, Batch* batch);
-  // A staging file that is no longer anybody's, after the batch is applied.
-  void DropStage(StageId stage) { d_.stages.Remove(stage); }
+  // The last name and the last handle are gone: drops what no version names. The
+  // staging files that go with it are to be removed once the batch is applied.
+  Status DropContentLocked(ContentId content, Batch* batch, std::vector<StageId>* dropped);
+  void RemoveStages(const std::vector<StageId>& dropped) {
+    for (const StageId stage : dropped) d_.stages.Remove(stage);
+  }
 
   // Its staging file, and the name of that, were synced: a power cut leaves them.
   // A version of this content stays under a name that its inode loses: from now on

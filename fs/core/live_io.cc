@@ -24,7 +24,11 @@ Result<Opened> LiveNodes::Open(const Caller& caller, NodeId node, int flags) {
   ASSIGN_OR_RETURN(const std::shared_ptr<OpenFile> file, d_.files.UseLocked(node, record));
   Result<Opened> opened = [&]() -> Result<Opened> {
     if (truncate) {
-      if (file->content != 0 || writable) RETURN_IF_ERROR(d_.files.RewriteLocked(file, &record));
+      if (file->content != 0 || writable) {
+        RETURN_IF_ERROR(d_.files.RewriteLocked(file, &record));
+        // No close of a writer will do it.
+        if (!writable) RETURN_IF_ERROR(d_.files.CaptureLocked(*file, &record));
+      }
       Batch batch;
       bool changed = false;
       if (caller.uid != 0)
@@ -92,6 +96,7 @@ void LiveNodes::Release(NodeId node, HandleId handle) {
 }
 
 Status LiveNodes::Fsync(NodeId, HandleId handle, bool) {
+  RETURN_IF_ERROR(Syncable());
   OpenFile& file = *FileOf(handle)->file;
   RETURN_IF_ERROR(SyncStage(file));
   {
@@ -128,6 +133,7 @@ Status LiveNodes::SyncStage(OpenFile& file) {
 
 // `varve sync`: what is open is captured as it is, and all of it is stored soon.
 Status LiveNodes::Sync(InodeNumber inode) {
+  RETURN_IF_ERROR(Syncable());
   std::vector<std::shared_ptr<OpenFile>> open;
   bool everything = false;
   {

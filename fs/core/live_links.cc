@@ -58,7 +58,7 @@ Status LiveNodes::RemoveLinkRowsLocked(InodeNumber inode, InodeRecord* record, c
 }
 
 Status LiveNodes::LoseNameLocked(InodeNumber parent, const NamedEntry& entry, InodeRecord* record,
-                                 Batch* batch) {
+                                 Batch* batch, std::vector<StageId>* dropped) {
   const InodeNumber inode = entry.record.inode;
   record->change_time = d_.tree.Now();
   if (S_ISDIR(record->mode)) {
@@ -76,15 +76,18 @@ Status LiveNodes::LoseNameLocked(InodeNumber parent, const NamedEntry& entry, In
     if (record->links == 0) batch->Put(key::Orphan(inode), "");
     return Status();
   }
-  return AppendRemovalLocked(inode, *record, batch);
+  return AppendRemovalLocked(inode, *record, batch, dropped);
 }
 
-void LiveNodes::UnlinkedLocked(InodeNumber inode, const InodeRecord& record) {
+void LiveNodes::UnlinkedLocked(InodeNumber inode, const InodeRecord& record,
+                               const std::vector<StageId>& dropped) {
+  d_.files.RemoveStages(dropped);
   if (record.links == 0 && (lookups_.contains(inode) || d_.files.FindLocked(inode) != nullptr))
     orphans_[inode] = true;
 }
 
-Status LiveNodes::AppendRemovalLocked(InodeNumber inode, const InodeRecord& record, Batch* batch) {
+Status LiveNodes::AppendRemovalLocked(InodeNumber inode, const InodeRecord& record, Batch* batch,
+                                      std::vector<StageId>* dropped) {
   batch->Delete(key::Inode(inode));
   batch->Delete(key::Orphan(inode));
   if (S_ISLNK(record.mode)) batch->Delete(key::Symlink(inode));
@@ -94,7 +97,7 @@ Status LiveNodes::AppendRemovalLocked(InodeNumber inode, const InodeRecord& reco
                                            batch->Delete(std::string(row_key));
                                            return true;
                                          }));
-  return d_.files.DropContentLocked(record.content, batch);
+  return d_.files.DropContentLocked(record.content, batch, dropped);
 }
 
 void LiveNodes::RemoveIfForgottenLocked(InodeNumber inode) {
@@ -103,9 +106,11 @@ void LiveNodes::RemoveIfForgottenLocked(InodeNumber inode) {
     return;
   const Result<InodeRecord> record = d_.tree.Inode(inode);
   Batch batch;
+  std::vector<StageId> dropped;
   Status status = record.status();
-  if (record.ok()) status = AppendRemovalLocked(inode, *record, &batch);
+  if (record.ok()) status = AppendRemovalLocked(inode, *record, &batch, &dropped);
   if (status.ok()) status = d_.tree.Apply(batch);
+  if (status.ok()) d_.files.RemoveStages(dropped);
   // What stays is found as an orphan at the next mount.
   if (!status.ok()) LogWarning("cannot remove inode {} yet: {}", inode, status.ToString());
   orphans_.erase(inode);
@@ -136,12 +141,13 @@ Status LiveNodes::RemoveFile(const Caller&, NodeId parent, std::string_view name
   const InodeNumber inode = found->record.inode;
   ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(inode));
   Batch batch;
+  std::vector<StageId> dropped;
   RETURN_IF_ERROR(d_.tree.RemoveName(parent, found->slot, &batch));
-  RETURN_IF_ERROR(LoseNameLocked(parent, *found, &record, &batch));
+  RETURN_IF_ERROR(LoseNameLocked(parent, *found, &record, &batch, &dropped));
   directory.modify_time = directory.change_time = record.change_time;
   Tree::PutInode(parent, directory, &batch);
   RETURN_IF_ERROR(d_.tree.Apply(batch));
-  UnlinkedLocked(inode, record);
+  UnlinkedLocked(inode, record, dropped);
   return Status();
 }
 
@@ -157,13 +163,14 @@ Status LiveNodes::RemoveDirectory(const Caller&, NodeId parent, std::string_view
   if (!empty) return Status::Errno(ENOTEMPTY);
   ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(inode));
   Batch batch;
+  std::vector<StageId> dropped;
   RETURN_IF_ERROR(d_.tree.RemoveName(parent, found->slot, &batch));
-  RETURN_IF_ERROR(LoseNameLocked(parent, *found, &record, &batch));
+  RETURN_IF_ERROR(LoseNameLocked(parent, *found, &record, &batch, &dropped));
   directory.modify_time = directory.change_time = record.change_time;
   --directory.links;
   Tree::PutInode(parent, directory, &batch);
   RETURN_IF_ERROR(d_.tree.Apply(batch));
-  UnlinkedLocked(inode, record);
+  UnlinkedLocked(inode, record, dropped);
   return Status();
 }
 

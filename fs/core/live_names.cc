@@ -214,4 +214,6 @@ std::string LiveNodes::fence_reason() {
 
 Status LiveNodes::Writable() { return fenced_ ? Status::Errno(EROFS) : Status(); }
 
+Status LiveNodes::Syncable() { return fenced_ ? Status::Errno(EIO, fence_reason()) : Status(); }
+
 }  // namespace varve

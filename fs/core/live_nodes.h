@@ -112,6 +112,7 @@ class LiveNodes final : public NodeOps, public LiveLookup {
   };
 
   Status Writable();  // EROFS when fenced
+  Status Syncable();  // EIO when fenced: what was flushed in vain cannot be promised later
   // The parent of a new name: a directory that is still linked.
   Result<InodeRecord> ParentLocked(InodeNumber parent);
   // Everything of a new node but its content; nothing is written yet.
@@ -126,10 +127,12 @@ class LiveNodes final : public NodeOps, public LiveLookup {
   // One name less; the inode goes when it was the last one and nobody has it open.
   // Leaves the directory entry itself to the caller.
   Status LoseNameLocked(InodeNumber parent, const NamedEntry& entry, InodeRecord* record,
-                        Batch* batch);
-  // After the batch is applied.
-  void UnlinkedLocked(InodeNumber inode, const InodeRecord& record);
-  Status AppendRemovalLocked(InodeNumber inode, const InodeRecord& record, Batch* batch);
+                        Batch* batch, std::vector<StageId>* dropped);
+  // After the batch is applied, not before: a batch that fails drops nothing.
+  void UnlinkedLocked(InodeNumber inode, const InodeRecord& record,
+                      const std::vector<StageId>& dropped);
+  Status AppendRemovalLocked(InodeNumber inode, const InodeRecord& record, Batch* batch,
+                             std::vector<StageId>* dropped);
   void RemoveIfForgottenLocked(InodeNumber inode);
   Status RemoveLinkRowsLocked(InodeNumber inode, InodeRecord* record, const LinkName& gone,
                               Batch* batch);
@@ -138,7 +141,7 @@ class LiveNodes final : public NodeOps, public LiveLookup {
 
   struct Side;  // of a rename
   Result<Side> SideLocked(InodeNumber parent, std::string_view name);
-  Status ReplaceLocked(Side* from, Side* to, Batch* batch);
+  Status ReplaceLocked(Side* from, Side* to, Batch* batch, std::vector<StageId>* dropped);
   Status ExchangeLocked(Side* from, Side* to, Batch* batch);
   Status MoveHistoryLocked(const Side& from, const Side& to, Batch* batch);
 

@@ -54,14 +54,15 @@ Status LiveNodes::Rename(const Caller&, NodeId parent, std::string_view name,
     if (below) return Status::Errno(EINVAL);
   }
   Batch batch;
+  std::vector<StageId> dropped;
   RETURN_IF_ERROR(exchange ? ExchangeLocked(&from, &to, &batch)
-                           : ReplaceLocked(&from, &to, &batch));
+                           : ReplaceLocked(&from, &to, &batch, &dropped));
   RETURN_IF_ERROR(d_.tree.Apply(batch));
-  if (to.entry && !exchange) UnlinkedLocked(to.inode, to.record);
+  if (to.entry && !exchange) UnlinkedLocked(to.inode, to.record, dropped);
   return Status();
 }
 
-Status LiveNodes::ReplaceLocked(Side* from, Side* to, Batch* batch) {
+Status LiveNodes::ReplaceLocked(Side* from, Side* to, Batch* batch, std::vector<StageId>* dropped) {
   const bool one_directory = from->name.parent == to->name.parent;
   InodeRecord& from_parent = from->parent;
   InodeRecord& to_parent = one_directory ? from->parent : to->parent;
@@ -76,7 +77,7 @@ Status LiveNodes::ReplaceLocked(Side* from, Side* to, Batch* batch) {
       return Status::Errno(ENOTDIR);
     }
     slot = to->entry->slot;  // overwritten below, so the name never is not there
-    RETURN_IF_ERROR(LoseNameLocked(to->name.parent, *to->entry, &to->record, batch));
+    RETURN_IF_ERROR(LoseNameLocked(to->name.parent, *to->entry, &to->record, batch, dropped));
   } else {
     ASSIGN_OR_RETURN(slot, d_.tree.SlotForNew(to->name.parent, to->name.name));
   }

@@ -59,11 +59,12 @@ Status LiveFiles::RewriteLocked(const std::shared_ptr<OpenFile>& file, InodeReco
   if (file->handles == 0) DropBackingLocked(*file);
   if (!old_record.stored || old_record.stage == 0) return Status();
   Batch batch;
-  batch.Delete(key::Stage(old_record.stage));
-  d_.stages.Remove(old_record.stage);
-  old_record.stage = 0;
+  const StageId dropped = std::exchange(old_record.stage, 0);
+  batch.Delete(key::Stage(dropped));
   Tree::PutContent(old_content, old_record, &batch);
-  return d_.tree.Apply(batch);
+  RETURN_IF_ERROR(d_.tree.Apply(batch));
+  d_.stages.Remove(dropped);
+  return Status();
 }
 
 void LiveFiles::WaitForReleaseLocked(OpenFile& file) {
