@@ -178,6 +178,8 @@ Status LiveFiles::ReadyToReadLocked(OpenFile& file, const InodeRecord& record) {
 
 Status LiveFiles::ReadyToWriteLocked(OpenFile& file, InodeRecord* record) {
   if (file.content == 0) return BeginFreshLocked(file, record);
+  // After a power cut two inodes may show one content: the other one's use changes it.
+  ASSIGN_OR_RETURN(file.record, d_.tree.Content(file.content));
   if (file.record.stored) {
     return file.record.stage != 0 ? BeginHotLocked(file, record) : BeginOverlayLocked(file, record);
   }

@@ -120,10 +120,13 @@ class LiveFiles final : public OverlayLog, public VersionReader {
     for (const StageId stage : dropped) d_.stages.Remove(stage);
   }
 
-  // Its staging file, and the name of that, were synced: a power cut leaves them.
   // A version of this content stays under a name that its inode loses: from now on
   // the content is as it was captured.
   Status AppendSharedLocked(ContentId content, Batch* batch);
+  // A pending content that only its temporary name listed replaces another: that is what
+  // a power cut leaves of it, wherever it is moved before it is durable.
+  Status AppendReplacingLocked(ContentId content, ContentId replaced, Batch* batch);
+  // Its staging file, and the name of that, were synced: a power cut leaves them.
   Status MarkDurableLocked(ContentId content, StageId stage);
   // Drops hot copies that nobody has open until they fit their share.
   void TrimHotLocked(HotCache* hot);
@@ -161,6 +164,7 @@ class LiveFiles final : public OverlayLog, public VersionReader {
                                                            const ContentRecord& record,
                                                            uint64_t size_bytes);
   Status RevertLocked(OpenFile& file);
+  void PutPendingLocked(ContentId content, const ContentRecord& record, Batch* batch);
   void WaitForReleaseLocked(OpenFile& file) NO_THREAD_SAFETY_ANALYSIS;
   void SettleLocked(OpenFile& file);
 

@@ -112,7 +112,12 @@ Status LiveNodes::MoveHistoryLocked(const Side& from, const Side& to, Batch* bat
   if (!content.captured) return Status();  // its close will say it under its new name
   ASSIGN_OR_RETURN(const bool temporary,
                    d_.history.ForgetTemporary(from.name, from.record.content, batch));
-  if (!temporary) RETURN_IF_ERROR(d_.files.AppendSharedLocked(from.record.content, batch));
+  if (!temporary) {
+    RETURN_IF_ERROR(d_.files.AppendSharedLocked(from.record.content, batch));
+  } else if (to.entry && S_ISREG(to.record.mode)) {
+    RETURN_IF_ERROR(
+        d_.files.AppendReplacingLocked(from.record.content, to.record.content, batch));
+  }
   InodeRecord record = from.record;
   if (const std::shared_ptr<OpenFile> file = d_.files.FindLocked(from.inode))
     RETURN_IF_ERROR(d_.files.RefreshLocked(*file, &record));

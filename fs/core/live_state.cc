@@ -81,10 +81,22 @@ Status LiveFiles::AppendSharedLocked(ContentId content, Batch* batch) {
   ASSIGN_OR_RETURN(ContentRecord record, d_.tree.Content(content));
   if (!record.captured || record.stored || record.shared) return Status();
   record.shared = true;
+  PutPendingLocked(content, record, batch);
+  return Status();
+}
+
+Status LiveFiles::AppendReplacingLocked(ContentId content, ContentId replaced, Batch* batch) {
+  ASSIGN_OR_RETURN(ContentRecord record, d_.tree.Content(content));
+  if (record.stored || record.base != 0 || replaced == 0) return Status();
+  record.base = replaced;
+  PutPendingLocked(content, record, batch);
+  return Status();
+}
+
+void LiveFiles::PutPendingLocked(ContentId content, const ContentRecord& record, Batch* batch) {
   Tree::PutContent(content, record, batch);
   const std::shared_ptr<OpenFile> file = FindLocked(record.inode);
-  if (file && file->content == content) file->record.shared = true;
-  return Status();
+  if (file && file->content == content) file->record = record;
 }
 
 Status LiveFiles::MarkDurableLocked(ContentId content, StageId stage) {

@@ -34,15 +34,19 @@ class Recovery {
   Status FallBack(const Staged& staged, const ContentRecord& record);
   Status ClampOverlay(ContentId content, uint64_t size, Batch* batch);
   Status AppendDropped(const Staged& staged, const ContentRecord& record, Batch* batch);
-  // The newest durable version under one of the inode's names, and the rows of
-  // versions that name the lost content, which are deleted.
+  // What a name falls back to.
   struct Found {
     ContentId content = 0;
-    VersionRecord version;
+    uint64_t size_bytes = 0;
+    struct timespec modify_time {};
   };
+  // The newest under one of the inode's names. Rows of versions that name the lost
+  // content are deleted.
   Result<Found> NewestDurable(InodeNumber inode, const InodeRecord& record, ContentId lost,
                               Batch* batch);
-  Result<bool> IsDurable(ContentId content);
+  // This version's content, or the nearest durable one that it was changed from.
+  Result<Found> DurableOrBase(const VersionRecord& version);
+  bool IsDurable(const ContentRecord& record);
   Status RemoveStrayFiles();
 
   Tree& tree_;
@@ -186,15 +190,24 @@ Status Recovery::ClampOverlay(ContentId content, uint64_t size, Batch* batch) {
   return Status();
 }
 
-Result<bool> Recovery::IsDurable(ContentId content) {
-  if (content == 0) return true;
-  ASSIGN_OR_RETURN(const std::optional<std::string> row,
-                   tree_.catalog().Get(key::Content(content)));
-  if (!row) return false;
-  ASSIGN_OR_RETURN(const ContentRecord record, ContentRecord::Decode(*row));
+bool Recovery::IsDurable(const ContentRecord& record) {
   if (record.torn) return false;
   if (record.stored) return true;
   return record.durable && stages_.Open(record.stage, OpenMode::kRead).ok();
+}
+
+Result<Recovery::Found> Recovery::DurableOrBase(const VersionRecord& version) {
+  ContentId content = version.content;
+  std::unordered_set<ContentId> seen;  // two names renamed over each other make a circle
+  while (content != 0 && seen.insert(content).second) {
+    ASSIGN_OR_RETURN(const std::optional<std::string> row,
+                     tree_.catalog().Get(key::Content(content)));
+    if (!row) break;
+    ASSIGN_OR_RETURN(const ContentRecord record, ContentRecord::Decode(*row));
+    if (IsDurable(record)) return Found{content, record.size_bytes, version.modify_time};
+    content = record.base;
+  }
+  return Found();
 }
 
 Result<Recovery::Found> Recovery::NewestDurable(InodeNumber inode, const InodeRecord& record,
@@ -216,13 +229,9 @@ Result<Recovery::Found> Recovery::NewestDurable(InodeNumber inode, const InodeRe
         }));
     RETURN_IF_ERROR(damaged);
     for (auto it = versions.rbegin(); it != versions.rend(); ++it) {
-      if (it->second.content == lost) {
-        batch->Delete(it->first);
-        continue;
-      }
+      if (it->second.content == lost) batch->Delete(it->first);
       if (found.content != 0) continue;
-      ASSIGN_OR_RETURN(const bool durable, IsDurable(it->second.content));
-      if (durable) found = {it->second.content, it->second};
+      ASSIGN_OR_RETURN(found, DurableOrBase(it->second));
     }
   }
   return found;
@@ -236,28 +245,31 @@ Status Recovery::FallBack(const Staged& staged, const ContentRecord& record) {
   torn.complete = false;
   torn.incomplete_reason = "a power cut came before its content was durable";
   torn.inode = record.inode;
+  torn.base = record.base;  // whoever replaced this one falls back past it
   // Versions under names that its inode lost may list it still.
   if (record.captured) Tree::PutContent(staged.content, torn, &batch);
   Result<InodeRecord> inode = tree_.Inode(record.inode);
   if (!inode.ok()) return tree_.Apply(batch);
   ASSIGN_OR_RETURN(Found found, NewestDurable(record.inode, *inode, staged.content, &batch));
   if (inode->content != staged.content) return tree_.Apply(batch);
-  if (found.content == 0 && record.base != 0) {
-    ASSIGN_OR_RETURN(const bool durable, IsDurable(record.base));
-    if (durable) {
-      ASSIGN_OR_RETURN(const ContentRecord base, tree_.Content(record.base));
-      found.content = record.base;
-      found.version.size_bytes = base.size_bytes;
-      found.version.modify_time = inode->modify_time;
-    }
+  if (found.content == 0) {
+    // It was open, so no version names it yet.
+    VersionRecord open;
+    open.content = record.base;
+    open.modify_time = inode->modify_time;
+    ASSIGN_OR_RETURN(found, DurableOrBase(open));
   }
   const std::string path = tree_.PathOf(record.inode);
   if (found.content != 0) {
     ++report_.fallen_back;
     LogWarning("{}: its newest content was not durable; it shows the version before", path);
+    // Other names may list it, so nobody goes on with it in place.
+    ASSIGN_OR_RETURN(ContentRecord shown, tree_.Content(found.content));
+    shown.shared = true;
+    Tree::PutContent(found.content, shown, &batch);
     inode->content = found.content;
-    inode->size_bytes = found.version.size_bytes;
-    inode->modify_time = found.version.modify_time;
+    inode->size_bytes = found.size_bytes;
+    inode->modify_time = found.modify_time;
   } else if (!record.captured && inode->size_bytes == 0) {
     inode->content = 0;  // created, never closed after a write: empty it was
   } else {

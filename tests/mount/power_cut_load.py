@@ -19,9 +19,11 @@ DURABLE_AFTER_S = 10.0  # 5 s by contract, plus the time that a busy disk needs
 
 
 class Inode:
-    def __init__(self, replaced=None):
+    def __init__(self, replaced=()):
         self.contents = []        # (sequence number, time, token, length)
-        self.oldest_allowed = -1  # index into contents of what is durable for sure
+        self.oldest_allowed = -1  # index into contents: the newest that is durable for sure
+        self.durable = set()      # indices of all that were made durable themselves
+        # (inode, whether it is what a power cut leaves for sure); the last one first.
         self.replaced = replaced
 
     def add(self, number, when, token, length):
@@ -160,13 +162,15 @@ class History:
                 self.shortest = number
             if old_enough or in_time and op == "fsync":
                 inode.oldest_allowed = len(inode.contents) - 1
+                inode.durable.add(inode.oldest_allowed)
         elif op == "fsync_directory":
             if in_time:
                 self.shortest = number
         elif op == "rename":
             inode = names.pop(path)
             if inode is not names.get(call["to"]):
-                inode = self.moved(inode, names.get(call["to"]))
+                self.maybe_forgotten(path, inode)
+                inode = self.moved(inode, names.get(call["to"]), path.endswith(".tmp"))
             names[call["to"]] = inode
             self.remember(call["to"], number, inode)
         elif op == "unlink":
@@ -176,14 +180,26 @@ class History:
 
     def remember(self, name, number, inode):
         if inode is not None and inode.contents:
-            self.earlier.setdefault(name, []).append((number, inode, len(inode.contents) - 1))
+            self.earlier.setdefault(name, []).append(
+                [number, inode, len(inode.contents) - 1, "sure"])
+
+    def maybe_forgotten(self, name, inode):
+        """A name that only ever had one version leaves none when it is renamed away."""
+        entries = self.earlier.get(name, ())
+        if all(entry[1].contents is inode.contents for entry in entries):
+            for entry in entries:
+                entry[3] = "maybe"
 
     @staticmethod
-    def moved(inode, replaced):
-        """The same inode, which may fall back to what it replaced."""
+    def moved(inode, replaced, temporary):
+        """The same inode, which may fall back to what it replaced, also under a third name.
+
+        It has to if nothing else can: when its first name was a temporary one.
+        """
         if replaced is not None:
-            moved = Inode(replaced)
+            moved = Inode(((replaced, temporary), *inode.replaced))
             moved.contents, moved.oldest_allowed = inode.contents, inode.oldest_allowed
+            moved.durable = inode.durable
             return moved
         return inode
 
@@ -205,15 +221,34 @@ class History:
             yield "", 0  # made, and not written yet
         elif inode.oldest_allowed >= known - 1:
             return  # the newest is durable, so nothing else will do
-        for number, other, index in reversed(self.earlier.get(name, ())):
-            if number <= sequence + 1 and other is not inode:
-                yield other.contents[index][2:]
-                if index <= other.oldest_allowed:
+        seen = set()
+        durable = yield from self.fallbacks(inode, known - 1, seen)
+        for number, other, index, kept in reversed(self.earlier.get(name, ())):
+            if number <= sequence + 1 and other.contents is not inode.contents:
+                found = yield from self.fallbacks(other, index, seen)
+                if found and number <= sequence and kept == "sure":
+                    durable = True
                     break
-        while inode is not None and inode.oldest_allowed < 0:
-            inode = inode.replaced
-        if inode is None:
+        if not durable:
             yield None
+
+    def fallbacks(self, inode, index, seen):
+        """A file's contents down to the newest durable one, then those of what it replaced.
+
+        Returns whether one is durable, so that nothing older has to do.
+        """
+        if id(inode) in seen:
+            return False
+        seen.add(id(inode))
+        for i in range(index, -1, -1):
+            yield inode.contents[i][2:]
+            if i in inode.durable:
+                return True
+        durable = False
+        for replaced, surely in inode.replaced:
+            found = yield from self.fallbacks(replaced, len(replaced.contents) - 1, seen)
+            durable = durable or found and surely
+        return durable
 
 
 def names_in(directory):
@@ -244,11 +279,27 @@ def check(directory, log_path, cut_time):
               if os.path.isfile(os.path.join(directory, name))}
     complaints = []
     for k in reversed(candidates):
-        complaint, torn = check_contents(history, k, directory, actual)
+        culprit, complaint, torn = check_contents(history, k, directory, actual)
         if complaint is None:
             return last, k, torn
         complaints.append(f"as after call {k}: {complaint}")
-    raise AssertionError("; ".join(complaints[:4]))
+    # What happened to the file, in seconds before the cut.
+    told = "\n".join(about(log_path, culprit, cut_time))
+    raise AssertionError("; ".join(complaints[:4]) + "\n" + told)
+
+
+def about(log_path, name, cut_time):
+    """The calls that made what is under a name, following renames backwards."""
+    names, lines = {name}, []
+    for number, call in reversed(list(enumerate(History.read(log_path), 1))):
+        if call["op"] == "fsync_directory":
+            continue
+        if call["op"] == "rename" and call["to"] in names:
+            names.add(call["path"])
+        if names & {call["path"], call.get("to")}:
+            when = "unfinished" if call["ended"] is None else f"{call['ended'] - cut_time:.2f}"
+            lines.append(f"{number} {call['op']} {call['path']} {call.get('to', '')} {when}")
+    return reversed(lines[:40])
 
 
 def nearest(history, found):
@@ -274,9 +325,9 @@ def check_contents(history, k, directory, actual):
         else:
             allowed = list(history.allowed(name, inode, k))
             complete = os.getxattr(os.path.join(directory, name), "user.varve.complete").decode()
-            return (f"{name}: {len(actual[name])} bytes, {history.whose(actual[name])}, complete "
-                    f"{complete}, are none of {allowed[:5]}"), torn
-    return None, torn
+            return name, (f"{name}: {len(actual[name])} bytes, {history.whose(actual[name])}, "
+                          f"complete {complete}, are none of {allowed[:5]}"), torn
+    return None, None, torn
 
 
 def check_versions(directory, log_path, cut_time):

@@ -70,9 +70,6 @@ class PowerCut(MountTestCase):
         self.start()
 
     def test_under_load(self):
-        if harness.scaled(1) <= 1:
-            # Short: now and then a path shows nothing where an earlier version was durable.
-            self.skipTest("random cuts under load are a soak: --scale 2 runs them")
         chance = random.Random(harness.seed())
         calls = survived = torn = versions = 0
         rounds = harness.scaled(ROUNDS)
