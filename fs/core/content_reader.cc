@@ -37,6 +37,16 @@ Status ContentReader::ReadInto(uint64_t offset, MutableBytes out) {
   while (!out.empty()) {
     ASSIGN_OR_RETURN(const ReadReply reply, Read(offset, std::min(out.size(), kReadBytesMax)));
     if (reply.size == 0) break;
+    if (reply.descriptor >= 0) {
+      const ssize_t got =
+          TEMP_FAILURE_RETRY(pread(reply.descriptor, out.data(), std::min(out.size(), reply.size),
+                                   static_cast<off_t>(reply.offset)));
+      if (got < 0) return Status::Errno(errno);
+      if (got == 0) break;
+      out = out.subspan(static_cast<size_t>(got));
+      offset += static_cast<uint64_t>(got);
+      continue;
+    }
     for (const ByteView part : reply.parts) {
       std::copy(part.begin(), part.end(), out.begin());
       out = out.subspan(part.size());

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "fs/core/content_verdict.h"
 #include "store/base/log.h"
-#include "store/format/completeness.h"
 
 namespace varve {
 namespace {
@@ -34,7 +34,7 @@ void RunInBackground() {
 }  // namespace
 
 // One content on its way. What a worker reads from and what came of it.
-struct Digester::Job : public ContentSource, public ByteSource {
+struct Digester::Job : public ContentSource, public SparseSource {
   ContentId content = 0;
   ContentRecord record;
   std::shared_ptr<File> stage;
@@ -42,13 +42,13 @@ struct Digester::Job : public ContentSource, public ByteSource {
   bool leased = false;
   struct stat stat {};
   uint64_t size = 0;
-  Completeness completeness;
+  Completeness verdict;
   Digested digested;
   Status status;
   Digester* owner = nullptr;
   std::atomic<bool> cancelled = false;
 
-  // ContentSource, ByteSource.
+  // ContentSource, SparseSource.
   uint64_t size_bytes() const override { return size; }
   Result<ByteRange> NextData(uint64_t offset) override {
     Result<uint64_t> begin = Seek(offset, SEEK_DATA);
@@ -58,7 +58,7 @@ struct Digester::Job : public ContentSource, public ByteSource {
     RETURN_IF_ERROR(end.status());
     return ByteRange{std::min(*begin, size), std::min(*end, size)};
   }
-  Result<uint64_t> Seek(uint64_t offset, int whence) {
+  Result<uint64_t> Seek(uint64_t offset, int whence) override {
     return overlay ? overlay->Seek(offset, whence) : stage->Seek(offset, whence);
   }
   Result<size_t> ReadAt(uint64_t offset, MutableBytes out) override {
@@ -249,7 +249,7 @@ Status Digester::Read(Job* job) {
   if (job->Cancelled()) return Status(Code::kBusy);
   ASSIGN_OR_RETURN(job->stat, job->stage->Stat());
   job->size = static_cast<uint64_t>(job->stat.st_size);
-  ASSIGN_OR_RETURN(job->completeness, CheckCompleteness(*job));
+  ASSIGN_OR_RETURN(job->verdict, JudgeContent(*job));
   ASSIGN_OR_RETURN(job->digested, d_.contents.Digest(*job, job->content, base));
   ASSIGN_OR_RETURN(const struct stat after, job->stage->Stat());
   if (Stamp::Of(after) == Stamp::Of(job->stat)) return Status();
@@ -292,9 +292,12 @@ Status Digester::AppendStoredLocked(const Job& job, ContentRecord* record, Batch
   const bool keep = KeepsStageLocked(job);
   batch->Append(job.digested.batch);
   record->stored = record->durable = true;
-  record->complete = job.completeness.complete;
-  record->format = job.completeness.format;
-  record->incomplete_reason = job.completeness.reason;
+  Result<InodeRecord> inode = d_.tree.Inode(record->inode);
+  Completeness verdict = job.verdict;
+  if (inode.ok()) JudgeByName(inode->name, &verdict);
+  record->complete = verdict.complete;
+  record->format = verdict.format;
+  record->incomplete_reason = verdict.reason;
   const bool resized = record->size_bytes != job.size;
   record->size_bytes = job.size;
   if (record->overlay) {
@@ -309,13 +312,6 @@ Status Digester::AppendStoredLocked(const Job& job, ContentRecord* record, Batch
   if (!keep) {
     batch->Delete(key::Stage(record->stage));
     record->stage = 0;
-  }
-  Result<InodeRecord> inode = d_.tree.Inode(record->inode);
-  if (record->format == ContentFormat::kPlain && inode.ok() &&
-      inode->name.ends_with(".safetensors")) {
-    // Too short to be recognised, or its size was promised before its header came.
-    record->complete = false;
-    record->incomplete_reason = "it is named .safetensors and has no safetensors header";
   }
   Tree::PutContent(job.content, *record, batch);
   if (!inode.ok() || inode->content != job.content) return Status();  // it has gone on

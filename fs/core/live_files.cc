@@ -489,8 +489,14 @@ Result<std::shared_ptr<ContentReader>> LiveFiles::OpenContent(ContentId content,
                                                               uint64_t size_bytes,
                                                               std::string path) {
   ASSIGN_OR_RETURN(const ContentRecord record, d_.tree.Content(content));
-  if (record.stored) return d_.contents.OpenReader(content, size_bytes, std::move(path));
-  return OpenPendingReader(content, record, size_bytes);
+  if (!record.stored) {
+    Result<std::shared_ptr<ContentReader>> pending = OpenPendingReader(content, record, size_bytes);
+    if (pending.ok()) return pending;
+    // Was it stored, and its staging file removed, in between?
+    ASSIGN_OR_RETURN(const ContentRecord now, d_.tree.Content(content));
+    if (!now.stored) return pending.status();
+  }
+  return d_.contents.OpenReader(content, size_bytes, std::move(path));
 }
 
 }  // namespace varve

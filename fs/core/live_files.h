@@ -30,6 +30,7 @@
 #include "fs/core/kernel_channel.h"
 #include "fs/core/open_file.h"
 #include "fs/core/stage_area.h"
+#include "fs/core/status_attributes.h"
 #include "fs/core/tree.h"
 
 namespace varve {
@@ -109,9 +110,8 @@ class LiveFiles final : public OverlayLog, public VersionReader {
 
   // utimensat: a staging file carries the times while its content is not stored.
   Status SetTimesLocked(InodeNumber inode, const InodeRecord& record, bool access, bool modify);
-  // A status attribute (user.varve.*) of a live file, if there is one of that name.
-  Result<std::optional<std::string>> StatusLocked(InodeNumber inode, const InodeRecord& record,
-                                                  std::string_view name);
+  // What the status attributes (user.varve.*) of a live file tell.
+  Result<StatusFacts> StatusLocked(InodeNumber inode, const InodeRecord& record);
 
   // The last name and the last handle are gone: drops what no version names. The
   // staging files that go with it are to be removed once the batch is applied.

@@ -145,8 +145,7 @@ Status LiveNodes::Sync(InodeNumber inode) {
       // Also what was closed a moment ago: its RELEASE may still be on its way.
       open = d_.files.AllLocked();
     } else if (std::shared_ptr<OpenFile> file = d_.files.FindLocked(inode)) {
-      // Without a writer it is stored at once, which says whether it is complete, too.
-      if (file->unclosed > 0) open.push_back(std::move(file));
+      open.push_back(std::move(file));
     }
   }
   for (const std::shared_ptr<OpenFile>& file : open) RETURN_IF_ERROR(SyncStage(*file));

@@ -111,6 +111,7 @@ class LiveNodes final : public NodeOps, public LiveLookup {
     uint64_t slot = 0;
   };
 
+  Result<std::optional<std::string>> StatusAttributeOf(InodeNumber inode, std::string_view name);
   Status Writable();  // EROFS when fenced
   Status Syncable();  // EIO when fenced: what was flushed in vain cannot be promised later
   // The parent of a new name: a directory that is still linked.

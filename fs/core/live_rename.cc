@@ -115,8 +115,7 @@ Status LiveNodes::MoveHistoryLocked(const Side& from, const Side& to, Batch* bat
   if (!temporary) {
     RETURN_IF_ERROR(d_.files.AppendSharedLocked(from.record.content, batch));
   } else if (to.entry && S_ISREG(to.record.mode)) {
-    RETURN_IF_ERROR(
-        d_.files.AppendReplacingLocked(from.record.content, to.record.content, batch));
+    RETURN_IF_ERROR(d_.files.AppendReplacingLocked(from.record.content, to.record.content, batch));
   }
   InodeRecord record = from.record;
   if (const std::shared_ptr<OpenFile> file = d_.files.FindLocked(from.inode))

@@ -44,27 +44,25 @@ Status LiveFiles::SetTimesLocked(InodeNumber inode, const InodeRecord& record, b
   return status;
 }
 
-Result<std::optional<std::string>> LiveFiles::StatusLocked(InodeNumber inode,
-                                                           const InodeRecord& record,
-                                                           std::string_view name) {
-  ContentRecord content;
+Result<StatusFacts> LiveFiles::StatusLocked(InodeNumber inode, const InodeRecord& record) {
+  StatusFacts facts;
+  ContentRecord& content = facts.content;
   content.captured = content.stored = content.durable = true;  // as the empty one is
-  ContentId id = record.content;
-  if (id != 0) {
-    ASSIGN_OR_RETURN(content, d_.tree.Content(id));
+  facts.id = record.content;
+  if (facts.id != 0) {
+    ASSIGN_OR_RETURN(content, d_.tree.Content(facts.id));
     if (!content.captured && IsUnchanged(FindLocked(inode).get())) {
       // Open for writing and not written yet: it is still what it was.
-      id = content.base;
+      facts.id = content.base;
       content = ContentRecord();
       content.captured = content.stored = content.durable = true;
-      if (id != 0) {
-        ASSIGN_OR_RETURN(content, d_.tree.Content(id));
+      if (facts.id != 0) {
+        ASSIGN_OR_RETURN(content, d_.tree.Content(facts.id));
       }
     }
   }
-  ASSIGN_OR_RETURN(const std::optional<VersionNumber> version,
-                   d_.history.NewestNumber(inode, record));
-  return StatusAttribute(name, {content, id, version});
+  ASSIGN_OR_RETURN(facts.version, d_.history.NewestNumber(inode, record));
+  return facts;
 }
 
 Status LiveFiles::CaptureAllLocked() {

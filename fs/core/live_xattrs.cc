@@ -2,6 +2,7 @@
 
 #include <sys/xattr.h>
 
+#include "fs/core/content_verdict.h"
 #include "fs/core/live_nodes.h"
 #include "fs/core/status_attributes.h"
 
@@ -26,21 +27,29 @@ Status CheckName(std::string_view name) {
 Result<std::string> LiveNodes::GetXattr(const Caller&, NodeId node, std::string_view name) {
   RETURN_IF_ERROR(CheckName(name));
   if (name.starts_with(kStatusAttributePrefix)) {
-    std::optional<std::string> status;
-    {
-      MutexLock lock(d_.tree.mutex());
-      ASSIGN_OR_RETURN(const InodeRecord record, d_.tree.Inode(node));
-      if (S_ISREG(record.mode)) {
-        ASSIGN_OR_RETURN(status, d_.files.StatusLocked(node, record, name));
-      }
-    }
-    // Durable is what the rows that say so are, too.
-    if (status && name == "user.varve.durable") RETURN_IF_ERROR(d_.tree.catalog().SyncLog());
-    if (status) return *std::move(status);
+    ASSIGN_OR_RETURN(const std::optional<std::string> status, StatusAttributeOf(node, name));
+    if (status) return *status;
   }
   ASSIGN_OR_RETURN(std::optional<std::string> value, d_.tree.catalog().Get(key::Xattr(node, name)));
   if (!value) return Status::Errno(ENODATA);
   return *std::move(value);
+}
+
+Result<std::optional<std::string>> LiveNodes::StatusAttributeOf(InodeNumber inode,
+                                                                std::string_view name) {
+  InodeRecord record;
+  StatusFacts facts;
+  {
+    MutexLock lock(d_.tree.mutex());
+    ASSIGN_OR_RETURN(record, d_.tree.Inode(inode));
+    if (!S_ISREG(record.mode)) return std::optional<std::string>();
+    ASSIGN_OR_RETURN(facts, d_.files.StatusLocked(inode, record));
+  }
+  if (IsVerdict(name)) RETURN_IF_ERROR(AddVerdict(d_.files, facts.id, record.name, &facts.content));
+  std::optional<std::string> value = StatusAttribute(name, facts);
+  // Durable is what the rows that say so are, too.
+  if (value && name == "user.varve.durable") RETURN_IF_ERROR(d_.tree.catalog().SyncLog());
+  return value;
 }
 
 Status LiveNodes::SetXattr(const Caller&, NodeId node, std::string_view name, ByteView value,

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "fs/core/content_verdict.h"
 #include "fs/core/status_attributes.h"
 
 namespace varve {
@@ -81,10 +82,10 @@ class Search {
 
   Status LookAtFile(const std::string& name, const InodeRecord& inode, bool top, Files* files) {
     if (inode.content == 0) return Status();
-    const Result<ContentRecord> content = History(context_.catalog).Content(inode.content);
-    if (!content.ok()) {
-      return IsGone(content.status()) ? Status() : content.status();
-    }
+    Result<ContentRecord> content = History(context_.catalog).Content(inode.content);
+    Status known = content.status();
+    if (known.ok()) known = AddVerdict(context_.contents, inode.content, name, &*content);
+    if (!known.ok()) return IsGone(known) ? Status() : known;
     const bool recognised = content->format != ContentFormat::kPlain;
     if (!IsComplete(*content)) {
       if (recognised || NamedLikeModel(name)) files->unfinished = true;

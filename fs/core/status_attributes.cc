@@ -51,6 +51,12 @@ constexpr Attribute kAttributes[] = {
 
 }  // namespace
 
+bool IsVerdict(std::string_view name) {
+  if (!name.starts_with(kStatusAttributePrefix)) return false;
+  name.remove_prefix(kStatusAttributePrefix.size());
+  return name == "complete" || name == "incomplete" || name == "format";
+}
+
 std::optional<std::string> StatusAttribute(std::string_view name, const StatusFacts& facts) {
   if (!name.starts_with(kStatusAttributePrefix)) return std::nullopt;
   name.remove_prefix(kStatusAttributePrefix.size());

@@ -30,10 +30,14 @@ namespace varve {
 inline constexpr std::string_view kStatusAttributePrefix = "user.varve.";
 
 struct StatusFacts {
-  const ContentRecord& content;
+  ContentRecord content;
   ContentId id = 0;
   std::optional<VersionNumber> version;  // nothing when there is none yet
 };
+
+// Whether `name` tells something that a pending content's bytes have to be asked for
+// (content_verdict.h).
+bool IsVerdict(std::string_view name);
 
 // The value of the attribute `name`, prefix included; nothing when it has none.
 std::optional<std::string> StatusAttribute(std::string_view name, const StatusFacts& facts);

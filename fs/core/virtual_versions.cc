@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "fs/core/access.h"
+#include "fs/core/content_verdict.h"
 #include "fs/core/status_attributes.h"
 
 namespace varve {
@@ -105,9 +106,13 @@ class VersionFile final : public VirtualNode {
   }
 
   Result<std::string> GetXattr(std::string_view name) override {
-    ASSIGN_OR_RETURN(const State state, Load());
+    ASSIGN_OR_RETURN(State state, Load());
     std::optional<std::string> value = CaptureAttribute(name, state.version);
     if (!value) {
+      if (IsVerdict(name)) {
+        RETURN_IF_ERROR(
+            AddVerdict(context_.contents, state.version.content, place_.name, &state.content));
+      }
       value = StatusAttribute(name, {state.content, state.version.content, place_.number});
     }
     if (!value) return Status::Errno(ENODATA);

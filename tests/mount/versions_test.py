@@ -337,10 +337,11 @@ class Attributes(VersionTestCase):
         for name, data, expected in cases:
             path = self.path(name + ".safetensors")
             write_file(path, data)
-            self.mount.sync(path)
             version = self.versions_dir(name + ".safetensors") + "/0001"
-            self.assertEqual((name, self.status_of(path)), (name, expected))
-            self.assertEqual((name, self.status_of(version)), (name, expected))
+            for when in ("pending", "stored"):
+                told = (name, when, self.status_of(path), self.status_of(version))
+                self.assertEqual(told, (name, when, expected, expected))
+                self.mount.sync()
 
     def test_complete_torch_zip(self):
         whole = writers.torch_zip_bytes(writers.tensors_of(1))
@@ -348,10 +349,11 @@ class Attributes(VersionTestCase):
                                      ("cut", whole[:len(whole) // 3], "0")):
             path = self.path(name + ".pt")
             writers.save_torch(path, data)
-            self.mount.sync(path)
-            self.assertEqual((name, self.status_of(path)), (name, expected))
-            self.assertEqual((name, self.status_of(self.versions_dir(name + ".pt") + "/0001")),
-                             (name, expected))
+            version = self.versions_dir(name + ".pt") + "/0001"
+            for when in ("pending", "stored"):
+                told = (name, when, self.status_of(path), self.status_of(version))
+                self.assertEqual(told, (name, when, expected, expected))
+                self.mount.sync()
 
     def test_sparse_promise_is_not_complete(self):
         """ftruncate to the full size before the header is written: not a checkpoint yet."""
@@ -361,6 +363,21 @@ class Attributes(VersionTestCase):
         os.close(fd)
         self.mount.sync(path)
         self.assertEqual(self.status_of(path), "0")
+
+    def test_a_promise_that_was_not_kept_is_not_complete(self):
+        """Sized ahead, with its whole header, but the writer died before the last tensor."""
+        whole = writers.safetensors_bytes(writers.tensors_of(1))
+        path = self.path("m.safetensors")
+        with open(path, "wb") as file:
+            file.truncate(len(whole))
+            file.write(whole[:len(whole) // 2])
+        for when in ("pending", "stored"):
+            self.assertEqual((when, self.status_of(path)), (when, "0"))
+            self.assertIn("never written", os.getxattr(path, "user.varve.incomplete").decode())
+            self.mount.sync()
+        with open(path, "r+b") as file:
+            file.write(whole)
+        self.assertEqual(self.status_of(path), "1")
 
     def test_latest_skips_what_is_not_complete(self):
         whole = writers.safetensors_bytes(writers.tensors_of(1))
