@@ -79,15 +79,29 @@ Result<Attributes> LiveNodes::SetAttributes(const Caller& caller, NodeId node,
   MutexLock lock(d_.tree.mutex());
   RETURN_IF_ERROR(Writable());
   ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(node));
-  std::shared_ptr<OpenFile> file = d_.files.FindLocked(node);
   if (change.size_bytes) {
     if (S_ISDIR(record.mode)) return Status::Errno(EISDIR);
     if (!S_ISREG(record.mode)) return Status::Errno(EINVAL);
     if (*change.size_bytes > kFileBytesMax) return Status::Errno(EFBIG);
-    RETURN_IF_ERROR(
-        ResizeLocked(node, &record, *change.size_bytes, handle ? FileOf(*handle) : nullptr));
-    file = d_.files.FindLocked(node);
   }
+  if (!S_ISREG(record.mode) || !(change.size_bytes || change.sets_access() || change.sets_modify()))
+    return ChangeLocked(caller, node, change, d_.files.FindLocked(node).get(), std::move(record));
+  ASSIGN_OR_RETURN(const std::shared_ptr<OpenFile> file, d_.files.UseLocked(node, &record));
+  Result<Attributes> changed = [&]() -> Result<Attributes> {
+    if (change.size_bytes) {
+      RETURN_IF_ERROR(
+          ResizeLocked(*file, &record, *change.size_bytes, handle ? FileOf(*handle) : nullptr));
+    }
+    return ChangeLocked(caller, node, change, file.get(), std::move(record));
+  }();
+  d_.files.DoneLocked(file);
+  return changed;
+}
+
+// All but the size. Waits for nothing, so the record stays true. `file` may be null.
+Result<Attributes> LiveNodes::ChangeLocked(const Caller& caller, InodeNumber inode,
+                                           const AttributeChange& change, OpenFile* file,
+                                           InodeRecord record) {
   Batch batch;
   bool changed = false;
   const struct timespec now = d_.tree.Now();
@@ -106,17 +120,18 @@ Result<Attributes> LiveNodes::SetAttributes(const Caller& caller, NodeId node,
   if (change.uid || change.gid) {
     if (change.uid) record.uid = *change.uid;
     if (change.gid) record.gid = *change.gid;
-    RETURN_IF_ERROR(AppendClearPrivilegesLocked(file.get(), node, &record, &changed, &batch));
+    RETURN_IF_ERROR(AppendClearPrivilegesLocked(file, inode, &record, &changed, &batch));
     changed = true;
   } else if (change.clear_set_id || (change.size_bytes && caller.uid != 0)) {
-    RETURN_IF_ERROR(AppendClearPrivilegesLocked(file.get(), node, &record, &changed, &batch));
+    RETURN_IF_ERROR(AppendClearPrivilegesLocked(file, inode, &record, &changed, &batch));
   }
-  const bool set_access = change.access_time || change.access_now;
-  const bool set_modify = change.modify_time || change.modify_now;
-  if (set_access) record.access_time = change.access_now ? now : *change.access_time;
-  if (set_modify) record.modify_time = change.modify_now ? now : *change.modify_time;
-  if (set_access || set_modify) {
-    RETURN_IF_ERROR(d_.files.SetTimesLocked(node, record, set_access, set_modify));
+  if (change.sets_access()) record.access_time = change.access_now ? now : *change.access_time;
+  if (change.sets_modify()) record.modify_time = change.modify_now ? now : *change.modify_time;
+  if (change.sets_access() || change.sets_modify()) {
+    if (S_ISREG(record.mode)) {
+      RETURN_IF_ERROR(
+          d_.files.SetTimesLocked(*file, record, change.sets_access(), change.sets_modify()));
+    }
     changed = true;
   }
   if (change.change_time) {
@@ -125,29 +140,25 @@ Result<Attributes> LiveNodes::SetAttributes(const Caller& caller, NodeId node,
     record.change_time = now;
   }
   if (changed || change.change_time) {
-    Tree::PutInode(node, record, &batch);
+    Tree::PutInode(inode, record, &batch);
     RETURN_IF_ERROR(d_.tree.Apply(batch));
   }
-  return AttributesLocked(node, std::move(record));
+  return AttributesLocked(inode, std::move(record));
 }
 
 // ftruncate through `handle`, or truncate by path.
-Status LiveNodes::ResizeLocked(InodeNumber inode, InodeRecord* record, uint64_t size,
+Status LiveNodes::ResizeLocked(OpenFile& file, InodeRecord* record, uint64_t size,
                                FileHandle* handle) {
-  ASSIGN_OR_RETURN(const std::shared_ptr<OpenFile> file, d_.files.UseLocked(inode, *record));
-  Status status = size == 0 && file->content == 0 ? Status() : [&]() -> Status {
-    if (size == 0) {
-      RETURN_IF_ERROR(d_.files.RewriteLocked(file, record));
-    } else {
-      RETURN_IF_ERROR(d_.files.ReadyToWriteLocked(*file, record));
-      RETURN_IF_ERROR(file->body()->Truncate(size));
-    }
-    // Through a handle, the close captures it.
-    if (handle == nullptr || !handle->writable) return d_.files.CaptureLocked(*file, record);
-    return d_.files.RefreshLocked(*file, record);
-  }();
-  d_.files.DoneLocked(file);
-  return status;
+  if (size == 0 && file.content == 0) return Status();
+  if (size == 0) {
+    RETURN_IF_ERROR(d_.files.RewriteLocked(file, record));
+  } else {
+    RETURN_IF_ERROR(d_.files.ReadyToWriteLocked(file, record));
+    RETURN_IF_ERROR(file.body()->Truncate(size));
+  }
+  // Through a handle, the close captures it.
+  if (handle == nullptr || !handle->writable) return d_.files.CaptureLocked(file, record);
+  return d_.files.RefreshLocked(file, record);
 }
 
 Result<std::string> LiveNodes::ReadLink(NodeId node) {

@@ -46,6 +46,7 @@ std::shared_ptr<OpenFile> LiveFiles::AdoptLocked(InodeNumber inode, Fresh fresh)
   if (stat.ok()) file->captured = Stamp::Of(*stat);
   file->SetBody(std::make_shared<StagedBody>(std::move(fresh.stage)));
   file->users = 1;
+  file->used = true;
   files_[inode] = file;
   return file;
 }
@@ -62,14 +63,17 @@ std::vector<std::shared_ptr<OpenFile>> LiveFiles::AllLocked() const {
   return all;
 }
 
-Result<std::shared_ptr<OpenFile>> LiveFiles::UseLocked(InodeNumber inode,
-                                                       const InodeRecord& record) {
+Result<std::shared_ptr<OpenFile>> LiveFiles::UseLocked(InodeNumber inode, InodeRecord* record) {
   std::shared_ptr<OpenFile>& slot = files_[inode];
   if (!slot) slot = std::make_shared<OpenFile>(inode);
   std::shared_ptr<OpenFile> file = slot;
   ++file->users;
-  while (file->switching) changed_.Wait(d_.tree.mutex());
-  const Status loaded = LoadLocked(*file, record);
+  while (file->used) changed_.Wait(d_.tree.mutex());
+  file->used = true;
+  const Status loaded = [&]() -> Status {
+    ASSIGN_OR_RETURN(*record, d_.tree.Inode(inode));
+    return LoadLocked(*file, *record);
+  }();
   if (loaded.ok()) return file;
   DoneLocked(file);
   return loaded;
@@ -88,6 +92,8 @@ Status LiveFiles::LoadLocked(OpenFile& file, const InodeRecord& record) {
 
 void LiveFiles::DoneLocked(const std::shared_ptr<OpenFile>& file) {
   CHECK(file->users > 0);
+  file->used = false;
+  changed_.NotifyAll();
   if (--file->users == 0) SettleLocked(*file);
 }
 
@@ -185,14 +191,18 @@ Status LiveFiles::ReadyToWriteLocked(OpenFile& file, InodeRecord* record) {
   }
   if (file.record.captured && file.record.shared && file.writers == 0) {
     queue_->StoreNowLocked(file.content);
+    ASSIGN_OR_RETURN(*record, d_.tree.Inode(file.inode));
     if (file.record.stored) return ReadyToWriteLocked(file, record);
     if (!file.record.overlay) return BeginCopyLocked(file, record);
     return Status::Errno(EAGAIN);
   }
   if (file.record.captured) {
     // Pending, and now continued in place: the digest gives way.
+    const bool shared = file.record.shared;
     if (queue_ != nullptr) queue_->CancelLocked(file.content);
-    if (file.record.stored) return ReadyToWriteLocked(file, record);  // it was faster
+    ASSIGN_OR_RETURN(*record, d_.tree.Inode(file.inode));
+    // The digest was faster, or a rename.
+    if (file.record.stored || file.record.shared != shared) return ReadyToWriteLocked(file, record);
   }
   if (file.writers > 0 && file.body()) return Status();
   RETURN_IF_ERROR(ReadyToReadLocked(file, *record));
@@ -230,7 +240,7 @@ Status LiveFiles::BeginHotLocked(OpenFile& file, InodeRecord* record) {
 Status LiveFiles::BeginCopyLocked(OpenFile& file, InodeRecord* record) {
   ContentRecord left = file.record;
   const ContentId old_content = file.content;
-  ASSIGN_OR_RETURN(left.stage, CopyAsideLocked(file));
+  ASSIGN_OR_RETURN(left.stage, CopyAsideLocked(file, record));
   RETURN_IF_ERROR(TakeOverStageLocked(file, left, record));
   // What was durable before has to stay so: the row that names the copy goes first.
   if (left.durable) RETURN_IF_ERROR(d_.tree.catalog().SyncLog());

@@ -75,20 +75,22 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   // A file that was just made with `fresh`.
   std::shared_ptr<OpenFile> AdoptLocked(InodeNumber inode, Fresh fresh);
 
-  // The open file of an inode, loaded if need be, waiting until nobody exchanges
-  // its content. REQUIRES: a later Release or Done.
+  // The open file of an inode, loaded if need be, for one user at a time: what a user
+  // waits for while the mutex is released, no other user changes. `record` is the
+  // inode's after the wait. REQUIRES: a later DoneLocked.
   Result<std::shared_ptr<OpenFile>> UseLocked(InodeNumber inode,
-                                              const InodeRecord& record) NO_THREAD_SAFETY_ANALYSIS;
+                                              InodeRecord* record) NO_THREAD_SAFETY_ANALYSIS;
   // Ends what UseLocked began; drops the file when nobody has it.
   void DoneLocked(const std::shared_ptr<OpenFile>& file);
   std::shared_ptr<OpenFile> FindLocked(InodeNumber inode) const;
   std::vector<std::shared_ptr<OpenFile>> AllLocked() const;
 
   // Makes the bytes readable / writable in place / begins an empty content.
-  // `record` is the inode's; it is changed and written where the content changes.
+  // `record` is the inode's: written where the content changes, and read again where
+  // somebody else may have written it during a wait.
   Status ReadyToReadLocked(OpenFile& file, const InodeRecord& record);
   Status ReadyToWriteLocked(OpenFile& file, InodeRecord* record);
-  Status RewriteLocked(const std::shared_ptr<OpenFile>& file, InodeRecord* record);
+  Status RewriteLocked(OpenFile& file, InodeRecord* record);
 
   // Decides the I/O mode and counts the handle.
   Result<Opened> OpenLocked(const std::shared_ptr<OpenFile>& file, const InodeRecord& record,
@@ -109,7 +111,7 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   Status RefreshLocked(OpenFile& file, InodeRecord* record);
 
   // utimensat: a staging file carries the times while its content is not stored.
-  Status SetTimesLocked(InodeNumber inode, const InodeRecord& record, bool access, bool modify);
+  Status SetTimesLocked(OpenFile& file, const InodeRecord& record, bool access, bool modify);
   // What the status attributes (user.varve.*) of a live file tell.
   Result<StatusFacts> StatusLocked(InodeNumber inode, const InodeRecord& record);
 
@@ -155,7 +157,7 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   // `left` is what the present content keeps: its own staging file or none.
   Status TakeOverStageLocked(OpenFile& file, const ContentRecord& left, InodeRecord* record);
   Status TruncateSharedLocked(OpenFile& file, InodeRecord* record);
-  Result<StageId> CopyAsideLocked(OpenFile& file) NO_THREAD_SAFETY_ANALYSIS;
+  Result<StageId> CopyAsideLocked(OpenFile& file, InodeRecord* record) NO_THREAD_SAFETY_ANALYSIS;
   // A copy of a staging file under a new number; `durable` if it shall be synced.
   Result<StageId> CopyStage(StageId source, bool durable);
   Status TakeSnapshot(InodeNumber inode);
@@ -165,7 +167,7 @@ class LiveFiles final : public OverlayLog, public VersionReader {
                                                            uint64_t size_bytes);
   Status RevertLocked(OpenFile& file);
   void PutPendingLocked(ContentId content, const ContentRecord& record, Batch* batch);
-  void WaitForReleaseLocked(OpenFile& file) NO_THREAD_SAFETY_ANALYSIS;
+  Status WaitForReleaseLocked(OpenFile& file, InodeRecord* record) NO_THREAD_SAFETY_ANALYSIS;
   void SettleLocked(OpenFile& file);
 
   Dependencies d_;

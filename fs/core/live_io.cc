@@ -21,11 +21,11 @@ Result<Opened> LiveNodes::Open(const Caller& caller, NodeId node, int flags) {
   const bool writable = (flags & O_ACCMODE) != O_RDONLY;
   const bool truncate = (flags & O_TRUNC) != 0;
   if (writable || truncate) RETURN_IF_ERROR(Writable());
-  ASSIGN_OR_RETURN(const std::shared_ptr<OpenFile> file, d_.files.UseLocked(node, record));
+  ASSIGN_OR_RETURN(const std::shared_ptr<OpenFile> file, d_.files.UseLocked(node, &record));
   Result<Opened> opened = [&]() -> Result<Opened> {
     if (truncate) {
       if (file->content != 0 || writable) {
-        RETURN_IF_ERROR(d_.files.RewriteLocked(file, &record));
+        RETURN_IF_ERROR(d_.files.RewriteLocked(*file, &record));
         // No close of a writer will do it.
         if (!writable) RETURN_IF_ERROR(d_.files.CaptureLocked(*file, &record));
       }

@@ -150,7 +150,10 @@ class LiveNodes final : public NodeOps, public LiveLookup {
   Status ClearPrivileges(InodeNumber inode, OpenFile& file, bool clear_set_id);
   Status SyncStage(OpenFile& file);
   Status Sync(InodeNumber inode);
-  Status ResizeLocked(InodeNumber inode, InodeRecord* record, uint64_t size, FileHandle* handle);
+  Status ResizeLocked(OpenFile& file, InodeRecord* record, uint64_t size, FileHandle* handle);
+  Result<Attributes> ChangeLocked(const Caller& caller, InodeNumber inode,
+                                  const AttributeChange& change, OpenFile* file,
+                                  InodeRecord record);
   static FileHandle* FileOf(HandleId handle) { return reinterpret_cast<FileHandle*>(handle); }
   void LookedUp(InodeNumber inode);
 

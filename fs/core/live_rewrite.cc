@@ -40,23 +40,23 @@ class PendingReader final : public ContentReader {
 
 }  // namespace
 
-Status LiveFiles::RewriteLocked(const std::shared_ptr<OpenFile>& file, InodeRecord* record) {
-  if (file->content == 0) return ReadyToWriteLocked(*file, record);
-  if (!file->record.captured && !file->record.stored) {
+Status LiveFiles::RewriteLocked(OpenFile& file, InodeRecord* record) {
+  if (file.content == 0) return ReadyToWriteLocked(file, record);
+  if (!file.record.captured && !file.record.stored) {
     // A writer is at it: its unclosed bytes are no version, POSIX truncates them.
-    RETURN_IF_ERROR(ReadyToWriteLocked(*file, record));
-    return file->body()->Truncate(0);
+    RETURN_IF_ERROR(ReadyToWriteLocked(file, record));
+    return file.body()->Truncate(0);
   }
-  if (file->mode == IoMode::kPassthrough && file->handles > 0 && !file->record.stored)
-    WaitForReleaseLocked(*file);
-  if (file->mode == IoMode::kPassthrough && file->handles > 0)
-    return TruncateSharedLocked(*file, record);
+  if (file.mode == IoMode::kPassthrough && file.handles > 0 && !file.record.stored)
+    RETURN_IF_ERROR(WaitForReleaseLocked(file, record));
+  if (file.mode == IoMode::kPassthrough && file.handles > 0)
+    return TruncateSharedLocked(file, record);
 
-  const ContentId old_content = file->content;
-  ContentRecord old_record = file->record;
-  RETURN_IF_ERROR(BeginFreshLocked(*file, record));
-  file->captured = Stamp();  // the truncation itself is a change
-  if (file->handles == 0) DropBackingLocked(*file);
+  const ContentId old_content = file.content;
+  ContentRecord old_record = file.record;
+  RETURN_IF_ERROR(BeginFreshLocked(file, record));
+  file.captured = Stamp();  // the truncation itself is a change
+  if (file.handles == 0) DropBackingLocked(file);
   if (!old_record.stored || old_record.stage == 0) return Status();
   Batch batch;
   const StageId dropped = std::exchange(old_record.stage, 0);
@@ -67,12 +67,14 @@ Status LiveFiles::RewriteLocked(const std::shared_ptr<OpenFile>& file, InodeReco
   return Status();
 }
 
-void LiveFiles::WaitForReleaseLocked(OpenFile& file) {
+Status LiveFiles::WaitForReleaseLocked(OpenFile& file, InodeRecord* record) {
   const auto deadline = std::chrono::steady_clock::now() + kReleaseWait;
   while (file.handles > 0) {
     const auto left = deadline - std::chrono::steady_clock::now();
-    if (left <= left.zero() || !changed_.WaitFor(d_.tree.mutex(), left)) return;
+    if (left <= left.zero() || !changed_.WaitFor(d_.tree.mutex(), left)) break;
   }
+  ASSIGN_OR_RETURN(*record, d_.tree.Inode(file.inode));
+  return Status();
 }
 
 // The kernel has the staging file open for others: the file has to stay the same,
@@ -81,7 +83,7 @@ Status LiveFiles::TruncateSharedLocked(OpenFile& file, InodeRecord* record) {
   ContentRecord left = file.record;
   left.stage = 0;
   if (!file.record.stored) {
-    ASSIGN_OR_RETURN(left.stage, CopyAsideLocked(file));
+    ASSIGN_OR_RETURN(left.stage, CopyAsideLocked(file, record));
     const bool stored_meanwhile = file.record.stored;
     if (stored_meanwhile) {
       d_.stages.Remove(left.stage);
@@ -100,16 +102,14 @@ Status LiveFiles::TruncateSharedLocked(OpenFile& file, InodeRecord* record) {
   return Status();
 }
 
-Result<StageId> LiveFiles::CopyAsideLocked(OpenFile& file) {
+Result<StageId> LiveFiles::CopyAsideLocked(OpenFile& file, InodeRecord* record) {
   if (queue_ != nullptr) queue_->CancelLocked(file.content);
   const StageId source = file.record.stage;
   const bool durable = file.record.durable;
-  file.switching = true;
   d_.tree.mutex().Unlock();
   Result<StageId> copy = CopyStage(source, durable);
   d_.tree.mutex().Lock();
-  file.switching = false;
-  changed_.NotifyAll();
+  ASSIGN_OR_RETURN(*record, d_.tree.Inode(file.inode));
   return copy;
 }
 

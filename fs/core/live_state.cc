@@ -20,28 +20,22 @@ bool IsUnchanged(const OpenFile* file) {
 
 }  // namespace
 
-Status LiveFiles::SetTimesLocked(InodeNumber inode, const InodeRecord& record, bool access,
+Status LiveFiles::SetTimesLocked(OpenFile& file, const InodeRecord& record, bool access,
                                  bool modify) {
-  if (!S_ISREG(record.mode) || record.content == 0) return Status();
-  ASSIGN_OR_RETURN(const std::shared_ptr<OpenFile> file, UseLocked(inode, record));
-  const Status status = [&]() -> Status {
-    if (file->record.stored) return Status();  // the record alone knows
-    RETURN_IF_ERROR(ReadyToReadLocked(*file, record));
-    const std::shared_ptr<File> stage = file->body()->stage();
-    if (!stage) return Status();
-    ASSIGN_OR_RETURN(const struct stat before, stage->Stat());
-    struct timespec times[2] = {record.access_time, record.modify_time};
-    if (!access) times[0].tv_nsec = UTIME_OMIT;
-    if (!modify) times[1].tv_nsec = UTIME_OMIT;
-    RETURN_IF_ERROR(stage->SetTimes(times));
-    // Setting a time is no change of the content.
-    if (!(Stamp::Of(before) == file->captured)) return Status();
-    ASSIGN_OR_RETURN(const struct stat after, stage->Stat());
-    file->captured = Stamp::Of(after);
-    return Status();
-  }();
-  DoneLocked(file);
-  return status;
+  if (record.content == 0 || file.record.stored) return Status();  // the record alone knows
+  RETURN_IF_ERROR(ReadyToReadLocked(file, record));
+  const std::shared_ptr<File> stage = file.body()->stage();
+  if (!stage) return Status();
+  ASSIGN_OR_RETURN(const struct stat before, stage->Stat());
+  struct timespec times[2] = {record.access_time, record.modify_time};
+  if (!access) times[0].tv_nsec = UTIME_OMIT;
+  if (!modify) times[1].tv_nsec = UTIME_OMIT;
+  RETURN_IF_ERROR(stage->SetTimes(times));
+  // Setting a time is no change of the content.
+  if (!(Stamp::Of(before) == file.captured)) return Status();
+  ASSIGN_OR_RETURN(const struct stat after, stage->Stat());
+  file.captured = Stamp::Of(after);
+  return Status();
 }
 
 Result<StatusFacts> LiveFiles::StatusLocked(InodeNumber inode, const InodeRecord& record) {

@@ -79,6 +79,9 @@ struct AttributeChange {
   bool access_now = false;
   bool modify_now = false;
   bool clear_set_id = false;  // the kernel's FATTR_KILL_SUIDGID
+
+  bool sets_access() const { return access_time.has_value() || access_now; }
+  bool sets_modify() const { return modify_time.has_value() || modify_now; }
 };
 
 using HandleId = uint64_t;

@@ -46,7 +46,7 @@ struct OpenFile {
   unsigned writers = 0;
   unsigned unclosed = 0;    // writers that no FLUSH has come for
   unsigned users = 0;       // operations that work on it now
-  bool switching = false;   // its content is being exchanged; others wait
+  bool used = false;        // by one of them; the others wait for their turn
   bool capability = false;  // it has a security.capability, to be cleared by writes
 
   IoMode mode = IoMode::kUndecided;
