@@ -1,9 +1,16 @@
 // Hard links, and the removal of names.
 
+#include <utility>
+
 #include "fs/core/live_nodes.h"
 #include "store/base/log.h"
 
 namespace varve {
+namespace {
+
+constexpr size_t kForgottenMax = 64;
+
+}  // namespace
 
 Result<Entry> LiveNodes::MakeLink(const Caller&, NodeId node, NodeId parent,
                                   std::string_view name) {
@@ -100,20 +107,41 @@ Status LiveNodes::AppendRemovalLocked(InodeNumber inode, const InodeRecord& reco
   return d_.files.DropContentLocked(record.content, batch, dropped);
 }
 
+bool LiveNodes::IsForgottenLocked(InodeNumber inode) {
+  return orphans_.contains(inode) && !lookups_.contains(inode) &&
+         d_.files.FindLocked(inode) == nullptr;
+}
+
 void LiveNodes::RemoveIfForgottenLocked(InodeNumber inode) {
-  if (!orphans_.contains(inode) || lookups_.contains(inode) ||
-      d_.files.FindLocked(inode) != nullptr)
-    return;
-  const Result<InodeRecord> record = d_.tree.Inode(inode);
+  if (!IsForgottenLocked(inode)) return;
+  forgotten_.push_back(inode);
+  if (forgotten_.size() >= kForgottenMax) RemoveForgottenLocked();
+}
+
+void LiveNodes::RemoveForgotten() {
+  MutexLock lock(d_.tree.mutex());
+  RemoveForgottenLocked();
+}
+
+void LiveNodes::RemoveForgottenLocked() {
   Batch batch;
   std::vector<StageId> dropped;
-  Status status = record.status();
-  if (record.ok()) status = AppendRemovalLocked(inode, *record, &batch, &dropped);
-  if (status.ok()) status = d_.tree.Apply(batch);
-  if (status.ok()) d_.files.RemoveStages(dropped);
-  // What stays is found as an orphan at the next mount.
-  if (!status.ok()) LogWarning("cannot remove inode {} yet: {}", inode, status.ToString());
-  orphans_.erase(inode);
+  for (const InodeNumber inode : std::exchange(forgotten_, {})) {
+    if (!IsForgottenLocked(inode)) continue;  // it is open again, or was listed twice
+    const Result<InodeRecord> record = d_.tree.Inode(inode);
+    Status status = record.status();
+    if (record.ok()) status = AppendRemovalLocked(inode, *record, &batch, &dropped);
+    if (!status.ok()) LogWarning("cannot remove inode {} yet: {}", inode, status.ToString());
+    orphans_.erase(inode);
+  }
+  if (batch.empty()) return;
+  const Status removed = d_.tree.Apply(batch);
+  if (removed.ok()) {
+    d_.files.RemoveStages(dropped);
+  } else {
+    // They are found as orphans at the next mount.
+    LogWarning("removed inodes keep their room until the next mount: {}", removed.ToString());
+  }
 }
 
 Status LiveNodes::RemoveOrphansLocked() {
@@ -128,6 +156,7 @@ Status LiveNodes::RemoveOrphansLocked() {
     orphans_[inode] = true;
     RemoveIfForgottenLocked(inode);
   }
+  RemoveForgottenLocked();
   return Status();
 }
 

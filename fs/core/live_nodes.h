@@ -39,6 +39,8 @@ class LiveNodes final : public NodeOps, public LiveLookup {
 
   // What was removed while it was open when the last mount ended.
   Status RemoveOrphansLocked();
+  // What nobody knows any more goes now.
+  void RemoveForgotten();
 
   // live_names.cc
   Result<Entry> Lookup(const Caller& caller, NodeId parent, std::string_view name) override;
@@ -134,7 +136,10 @@ class LiveNodes final : public NodeOps, public LiveLookup {
                       const std::vector<StageId>& dropped);
   Status AppendRemovalLocked(InodeNumber inode, const InodeRecord& record, Batch* batch,
                              std::vector<StageId>* dropped);
+  bool IsForgottenLocked(InodeNumber inode);
+  // Removed soon, together with others: a batch for each would cost as much as the unlink.
   void RemoveIfForgottenLocked(InodeNumber inode);
+  void RemoveForgottenLocked();
   Status RemoveLinkRowsLocked(InodeNumber inode, InodeRecord* record, const LinkName& gone,
                               Batch* batch);
   Status AppendClearPrivilegesLocked(OpenFile* file, InodeNumber inode, InodeRecord* record,
@@ -167,6 +172,7 @@ class LiveNodes final : public NodeOps, public LiveLookup {
   // Lookups that the kernel has not forgotten. Guarded by Tree::mutex().
   std::unordered_map<InodeNumber, uint32_t> lookups_;
   std::unordered_map<InodeNumber, bool> orphans_;  // removed, still known or open
+  std::vector<InodeNumber> forgotten_;             // those that may go
 };
 
 }  // namespace varve

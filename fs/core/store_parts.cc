@@ -41,10 +41,13 @@ Status StoreParts::MakeNodes(const Options& options) {
       Digester::Dependencies{*tree_, *stages_, *contents_, *files_, *history_, *hot_, base_.clock,
                              [this] { MakeRoom(); }});
   files_->SetDigestQueue(digester_.get());
-  committer_ = std::make_unique<Committer>(
-      Committer::Dependencies{*catalog_, *packs_, *stages_, *files_, *digester_,
-                              [this](const Status& status) { live_->Fence(status.ToString()); },
-                              [this] { MakeRoom(); }, [this] { room_->Housekeep(); }});
+  committer_ = std::make_unique<Committer>(Committer::Dependencies{
+      *catalog_, *packs_, *stages_, *files_, *digester_,
+      [this](const Status& status) { live_->Fence(status.ToString()); }, [this] { MakeRoom(); },
+      [this] {
+        live_->RemoveForgotten();
+        room_->Housekeep();
+      }});
   return Status();
 }
 

@@ -141,6 +141,7 @@ Status StoreVolume::Drain(int64_t timeout_ns) {
     MutexLock lock(parts_->tree().mutex());
     RETURN_IF_ERROR(parts_->files().CaptureAllLocked());
   }
+  parts_->live().RemoveForgotten();
   RETURN_IF_ERROR(parts_->digester().Drain(timeout_ns));
   RETURN_IF_ERROR(parts_->committer().CommitNow());
   drained_ = true;
