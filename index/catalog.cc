@@ -42,6 +42,7 @@ class LoggedCatalog final : public Catalog {
   Status SyncLog() override;
   Status Commit(const JournalFn& journal) override;
   CatalogStats Stats() override;
+  bool fenced() const override { return fenced_.load(std::memory_order_acquire); }
 
  private:
   using VisitFn = std::function<bool(std::string_view, std::string_view)>;

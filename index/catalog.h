@@ -152,6 +152,8 @@ class Catalog {
   using JournalFn = std::function<Status(uint64_t sequence, const std::vector<Batch::Change>&)>;
   virtual Status Commit(const JournalFn& journal) = 0;
   virtual CatalogStats Stats() = 0;
+  // Cheap.
+  virtual bool fenced() const = 0;
 };
 
 struct CatalogOptions {

@@ -104,18 +104,24 @@ Status OverlayBody::ReadLocked(uint64_t offset, MutableBytes out) {
 
 Status OverlayBody::AddLocked(ByteRange range) {
   ExtentMap::Change change;
-  if (!parts_.extents.Add(range, &change)) return Status();
+  if (!parts_.extents.Plan(range, &change)) return Status();
   Batch batch;
   for (const uint64_t begin : change.removed) batch.Delete(key::Extent(parts_.content, begin));
   batch.Put(key::Extent(parts_.content, change.added.begin), EncodeOffset(change.added.end));
-  return log_.Log(batch);
+  RETURN_IF_ERROR(log_.Log(batch));
+  parts_.extents.Apply(change);
+  return Status();
 }
 
 Status OverlayBody::WriteLocked(uint64_t offset, ByteView bytes) {
   // First the bytes, then the extent that names them: a death in between leaves
   // what the base shows, and the write was not acknowledged.
+  ASSIGN_OR_RETURN(const uint64_t size, SizeBytes());
   RETURN_IF_ERROR(stage_->WriteAt(offset, bytes));
-  return AddLocked({offset, offset + bytes.size()});
+  const Status added = AddLocked({offset, offset + bytes.size()});
+  // What failed has changed nothing; without room for the extent, the file is not longer.
+  if (!added.ok() && offset + bytes.size() > size) (void)stage_->Truncate(size);
+  return added;
 }
 
 Status OverlayBody::Write(uint64_t offset, ByteView bytes) {
@@ -137,17 +143,24 @@ Status OverlayBody::Truncate(uint64_t size) {
   // The staging file first: after a death in between, recovery clamps what shows
   // of the base to the file's size.
   Batch batch;
+  ExtentMap cut = parts_.extents;
   ByteRange shortened;
-  for (const uint64_t begin : parts_.extents.Cut(size, &shortened))
+  for (const uint64_t begin : cut.Cut(size, &shortened))
     batch.Delete(key::Extent(parts_.content, begin));
   if (shortened.begin < shortened.end) {
     batch.Put(key::Extent(parts_.content, shortened.begin), EncodeOffset(shortened.end));
   }
-  if (size < parts_.base_shown_bytes) {
-    parts_.base_shown_bytes = size;
-    batch.Put(key::Extent(parts_.content, key::kBaseShown), EncodeOffset(size));
+  const uint64_t base_shown = std::min(size, parts_.base_shown_bytes);
+  if (base_shown < parts_.base_shown_bytes)
+    batch.Put(key::Extent(parts_.content, key::kBaseShown), EncodeOffset(base_shown));
+  const Status logged = batch.empty() ? Status() : log_.Log(batch);
+  if (!logged.ok()) {
+    (void)stage_->Truncate(old_size);  // as long as the index says
+    return logged;
   }
-  return batch.empty() ? Status() : log_.Log(batch);
+  parts_.extents = std::move(cut);
+  parts_.base_shown_bytes = base_shown;
+  return Status();
 }
 
 Status OverlayBody::Allocate(int mode, uint64_t offset, uint64_t size) {

@@ -340,6 +340,7 @@ void Digester::StoredLocked(const Job& job, const ContentRecord& record) {
     d_.stages.Remove(job.record.stage);
     return;
   }
+  d_.files.NoteHotLocked();
   d_.hot.Add(job.content, job.size);
   d_.files.TrimHotLocked(&d_.hot);
 }

@@ -4,25 +4,28 @@
 
 namespace varve {
 
-bool ExtentMap::Add(ByteRange range, Change* change) {
+bool ExtentMap::Plan(ByteRange range, Change* change) const {
   if (range.begin >= range.end) return false;
   auto it = ranges_.upper_bound(range.begin);
   if (it != ranges_.begin()) {
-    auto before = std::prev(it);
+    const auto before = std::prev(it);
     if (before->second >= range.end) return false;
     if (before->second >= range.begin) {
       range.begin = before->first;
       it = before;
     }
   }
-  while (it != ranges_.end() && it->first <= range.end) {
+  for (; it != ranges_.end() && it->first <= range.end; ++it) {
     range.end = std::max(range.end, it->second);
     if (it->first != range.begin) change->removed.push_back(it->first);
-    it = ranges_.erase(it);
   }
-  ranges_[range.begin] = range.end;
   change->added = range;
   return true;
+}
+
+void ExtentMap::Apply(const Change& change) {
+  for (const uint64_t begin : change.removed) ranges_.erase(begin);
+  ranges_[change.added.begin] = change.added.end;
 }
 
 std::vector<uint64_t> ExtentMap::Cut(uint64_t size, ByteRange* shortened) {

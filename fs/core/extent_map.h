@@ -17,13 +17,15 @@ namespace varve {
 
 class ExtentMap {
  public:
-  // What Add() changed, for the index: rows to delete, and the one row to write.
+  // What adding a range changes, for the index: rows to delete, and the one row to write.
   struct Change {
-    std::vector<uint64_t> removed;  // begins of ranges that were merged away
+    std::vector<uint64_t> removed;  // begins of ranges that are merged away
     ByteRange added;
   };
-  // Merges with what it touches. Returns no change when `range` was covered already.
-  bool Add(ByteRange range, Change* change);
+  // Merges with what it touches. Returns no change when `range` is covered already.
+  // Nothing is changed before Apply().
+  bool Plan(ByteRange range, Change* change) const;
+  void Apply(const Change& change);
   // Forgets everything at and beyond `size`; returns the begins of rows that went,
   // and in `shortened` the range that lost its tail, if one did (begin < end).
   std::vector<uint64_t> Cut(uint64_t size, ByteRange* shortened);

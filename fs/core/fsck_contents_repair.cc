@@ -190,7 +190,8 @@ Status ContentCheck::RewriteExtents(ContentId content) {
                                             const uint64_t begin = key::Offset(row_key);
                                             if (!end.ok() || begin == key::kBaseShown) return true;
                                             ExtentMap::Change change;
-                                            extents.Add({begin, *end}, &change);
+                                            if (extents.Plan({begin, *end}, &change))
+                                              extents.Apply(change);
                                             batch.Delete(std::string(row_key));
                                             return true;
                                           }));

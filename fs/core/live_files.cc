@@ -214,6 +214,7 @@ Status LiveFiles::BeginFreshLocked(OpenFile& file, InodeRecord* record) {
   Batch batch;
   ASSIGN_OR_RETURN(Fresh fresh, NewContent(file.inode, file.content, &batch));
   record->content = fresh.content;
+  record->size_bytes = record->hole_bytes = 0;
   Tree::PutInode(file.inode, *record, &batch);
   ASSIGN_OR_RETURN(const struct stat stat, fresh.stage->Stat());
   RETURN_IF_ERROR(d_.tree.Apply(batch));
@@ -226,27 +227,33 @@ Status LiveFiles::BeginFreshLocked(OpenFile& file, InodeRecord* record) {
 
 // The hot copy becomes a new live content; what it was is safe in packs.
 Status LiveFiles::BeginHotLocked(OpenFile& file, InodeRecord* record) {
+  RETURN_IF_ERROR(SyncStoredRows());
   ContentRecord left = file.record;
   left.stage = 0;
-  RETURN_IF_ERROR(TakeOverStageLocked(file, left, record));
-  RETURN_IF_ERROR(OpenStageLocked(file, OpenMode::kReadWrite));
-  ASSIGN_OR_RETURN(const struct stat stat, file.body()->stage()->Stat());
-  file.captured = Stamp::Of(stat);
-  return Status();
+  return TakeOverStageLocked(file, left, record);
+}
+
+// A staging file that was synced is believed after a power cut until the rows are durable
+// that say that its content is stored. So they are before it changes.
+Status LiveFiles::SyncStoredRows() {
+  Catalog& catalog = d_.tree.catalog();
+  return catalog.Stats().synced_sequence < stored_sequence_ ? catalog.SyncLog() : Status();
 }
 
 // The pending content keeps what it is in a copy; the file goes on with the original,
 // which somebody may have open.
 Status LiveFiles::BeginCopyLocked(OpenFile& file, InodeRecord* record) {
-  ContentRecord left = file.record;
   const ContentId old_content = file.content;
-  ASSIGN_OR_RETURN(left.stage, CopyAsideLocked(file, record));
+  ASSIGN_OR_RETURN(const StageId copy, CopyAsideLocked(file, record));
+  if (file.record.stored) {  // meanwhile
+    d_.stages.Remove(copy);
+    return ReadyToWriteLocked(file, record);
+  }
+  ContentRecord left = file.record;
+  left.stage = copy;
   RETURN_IF_ERROR(TakeOverStageLocked(file, left, record));
   // What was durable before has to stay so: the row that names the copy goes first.
   if (left.durable) RETURN_IF_ERROR(d_.tree.catalog().SyncLog());
-  RETURN_IF_ERROR(OpenStageLocked(file, OpenMode::kReadWrite));
-  ASSIGN_OR_RETURN(const struct stat stat, file.body()->stage()->Stat());
-  file.captured = Stamp::Of(stat);
   queue_->Enqueue(old_content);
   return Status();
 }
@@ -259,6 +266,8 @@ Status LiveFiles::TakeOverStageLocked(OpenFile& file, const ContentRecord& left,
   taken.base = file.content;
   taken.inode = file.inode;
   ASSIGN_OR_RETURN(const ContentId content, d_.tree.NewId());
+  ASSIGN_OR_RETURN(std::shared_ptr<File> stage, d_.stages.Open(taken.stage, OpenMode::kReadWrite));
+  ASSIGN_OR_RETURN(const struct stat stat, stage->Stat());
   Batch batch;
   Tree::PutContent(file.content, left, &batch);
   if (left.stage != 0) Tree::PutStageOwner(left.stage, file.content, &batch);
@@ -269,6 +278,8 @@ Status LiveFiles::TakeOverStageLocked(OpenFile& file, const ContentRecord& left,
   RETURN_IF_ERROR(d_.tree.Apply(batch));
   file.content = content;
   file.record = taken;
+  file.captured = Stamp::Of(stat);
+  file.SetBody(std::make_shared<StagedBody>(std::move(stage)));
   return Status();
 }
 
@@ -410,6 +421,7 @@ bool LiveFiles::ReleaseLocked(FileHandle& handle) {
     if (!captured.ok() && captured.os_errno() != ESTALE)
       LogError("cannot capture {}: {}", d_.tree.PathOf(file.inode), captured.ToString());
     --file.writers;
+    if (file.writers == 0) snapshots_.erase(file.inode);  // its close has captured it
     if (file.writers == 0 && file.content != 0 && !file.record.captured) {
       const Status reverted = RevertLocked(file);
       if (!reverted.ok() && reverted.os_errno() != ESTALE)
@@ -458,13 +470,17 @@ Status LiveFiles::RevertLocked(OpenFile& file) {
   RETURN_IF_ERROR(d_.tree.Apply(batch));
   file.content = left.base;
   file.record = base;
-  if (hot) return Status();  // readers go on with the same staging file
+  if (hot) {  // readers go on with the same staging file
+    NoteHotLocked();
+    return Status();
+  }
   const bool passed_through = file.backing_id > 0;
   if (file.handles > 1 || passed_through) {
     // Somebody else has it open through this staging file, or had until now.
     d_.stages.Remove(left.stage);
   } else {
-    left.base == 0 ? d_.stages.Recycle(left.stage) : d_.stages.Remove(left.stage);
+    // One that was synced is believed until its row's removal is durable.
+    left.base == 0 && !left.durable ? d_.stages.Recycle(left.stage) : d_.stages.Remove(left.stage);
   }
   file.SetBody(nullptr);
   return ReadyToReadLocked(file, record);

@@ -130,6 +130,8 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   Status AppendReplacingLocked(ContentId content, ContentId replaced, Batch* batch);
   // Its staging file, and the name of that, were synced: a power cut leaves them.
   Status MarkDurableLocked(ContentId content, StageId stage);
+  // A staging file has just become the hot copy of what is stored.
+  void NoteHotLocked() { stored_sequence_ = d_.tree.catalog().Stats().applied_sequence; }
   // Drops hot copies that nobody has open until they fit their share.
   void TrimHotLocked(HotCache* hot);
 
@@ -154,12 +156,14 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   Status BeginOverlayLocked(OpenFile& file, InodeRecord* record);
   Status BeginFreshLocked(OpenFile& file, InodeRecord* record);
   Status BeginCopyLocked(OpenFile& file, InodeRecord* record);
-  // `left` is what the present content keeps: its own staging file or none.
+  // `left` is what the present content keeps: its own staging file or none. The body
+  // is ready to be written then.
   Status TakeOverStageLocked(OpenFile& file, const ContentRecord& left, InodeRecord* record);
   Status TruncateSharedLocked(OpenFile& file, InodeRecord* record);
+  Status SyncStoredRows();
+  // A copy of its staging file, as durable as the original.
   Result<StageId> CopyAsideLocked(OpenFile& file, InodeRecord* record) NO_THREAD_SAFETY_ANALYSIS;
-  // A copy of a staging file under a new number; `durable` if it shall be synced.
-  Result<StageId> CopyStage(StageId source, bool durable);
+  Result<StageId> CopyStage(StageId source);
   Status TakeSnapshot(InodeNumber inode);
   void DropBackingLocked(OpenFile& file);
   Result<std::shared_ptr<ContentReader>> OpenPendingReader(ContentId content,
@@ -176,6 +180,7 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   // Guarded by Tree::mutex().
   std::unordered_map<InodeNumber, std::shared_ptr<OpenFile>> files_;
   std::set<InodeNumber> snapshots_;  // inodes that want one
+  uint64_t stored_sequence_ = 0;     // of the newest row that left a hot copy
   CondVar changed_;                  // a handle was released, an exchange ended
 };
 

@@ -38,10 +38,10 @@ Result<Opened> LiveNodes::Open(const Caller& caller, NodeId node, int flags) {
         RETURN_IF_ERROR(d_.tree.Apply(batch));
       }
     }
-    if (writable) {
-      RETURN_IF_ERROR(d_.files.ReadyToWriteLocked(*file, &record));
-    } else {
+    if (!writable) {
       RETURN_IF_ERROR(d_.files.ReadyToReadLocked(*file, record));
+    } else if (!truncate) {
+      RETURN_IF_ERROR(d_.files.ReadyToWriteLocked(*file, &record));
     }
     return d_.files.OpenLocked(file, record, flags);
   }();
@@ -58,7 +58,7 @@ Result<ReadReply> LiveNodes::Read(NodeId, HandleId handle, uint64_t offset, size
 Status LiveNodes::Write(NodeId node, HandleId handle, uint64_t offset, ByteView bytes,
                         bool clear_set_id) {
   FileHandle* const open = FileOf(handle);
-  if (fenced_) return Status::Errno(EROFS);
+  if (fenced()) return Status::Errno(EROFS);
   OpenFile& file = *open->file;
   if (offset + bytes.size() > kFileBytesMax && (open->flags & O_APPEND) == 0)
     return Status::Errno(EFBIG);
@@ -155,7 +155,7 @@ Status LiveNodes::Sync(InodeNumber inode) {
 
 Status LiveNodes::Allocate(NodeId node, HandleId handle, int mode, const FileRange& range,
                            bool clear_set_id) {
-  if (fenced_) return Status::Errno(EROFS);
+  if (fenced()) return Status::Errno(EROFS);
   if (range.offset + range.size > kFileBytesMax) return Status::Errno(EFBIG);
   OpenFile& file = *FileOf(handle)->file;
   RETURN_IF_ERROR(ClearPrivileges(node, file, clear_set_id));
@@ -172,7 +172,7 @@ Result<uint64_t> LiveNodes::Seek(NodeId, HandleId handle, uint64_t offset, int w
 
 Result<size_t> LiveNodes::CopyRange(const CopySource& source, NodeId node, HandleId handle,
                                     uint64_t offset, size_t size, bool clear_set_id) {
-  if (fenced_) return Status::Errno(EROFS);
+  if (fenced()) return Status::Errno(EROFS);
   if (KindOf(source.node) != NodeKind::kLive) return Status::Errno(EXDEV);
   const std::shared_ptr<Body> from = FileOf(source.handle)->file->body();
   const std::shared_ptr<Body> to = FileOf(handle)->file->body();

@@ -209,11 +209,12 @@ void LiveNodes::Fence(const std::string& reason) {
 
 std::string LiveNodes::fence_reason() {
   MutexLock lock(fence_mutex_);
+  if (fence_reason_.empty() && fenced()) return "the log could not be written";
   return fence_reason_;
 }
 
-Status LiveNodes::Writable() { return fenced_ ? Status::Errno(EROFS) : Status(); }
+Status LiveNodes::Writable() { return fenced() ? Status::Errno(EROFS) : Status(); }
 
-Status LiveNodes::Syncable() { return fenced_ ? Status::Errno(EIO, fence_reason()) : Status(); }
+Status LiveNodes::Syncable() { return fenced() ? Status::Errno(EIO, fence_reason()) : Status(); }
 
 }  // namespace varve

@@ -36,6 +36,7 @@ class LiveNodes final : public NodeOps, public LiveLookup {
   // A failed flush of the store: nothing is changed any more until it is reopened.
   void Fence(const std::string& reason);
   std::string fence_reason();
+  bool fenced() const { return fenced_ || d_.tree.catalog().fenced(); }
 
   // What was removed while it was open when the last mount ended.
   Status RemoveOrphansLocked();

@@ -47,6 +47,9 @@ Status LiveFiles::RewriteLocked(OpenFile& file, InodeRecord* record) {
     RETURN_IF_ERROR(ReadyToWriteLocked(file, record));
     return file.body()->Truncate(0);
   }
+  // What was written since its capture belongs to the version that ends here: half of
+  // it, as long as it was and with bytes that came later, never was the file.
+  RETURN_IF_ERROR(CaptureLocked(file, record));
   if (file.mode == IoMode::kPassthrough && file.handles > 0 && !file.record.stored)
     RETURN_IF_ERROR(WaitForReleaseLocked(file, record));
   if (file.mode == IoMode::kPassthrough && file.handles > 0)
@@ -57,7 +60,12 @@ Status LiveFiles::RewriteLocked(OpenFile& file, InodeRecord* record) {
   RETURN_IF_ERROR(BeginFreshLocked(file, record));
   file.captured = Stamp();  // the truncation itself is a change
   if (file.handles == 0) DropBackingLocked(file);
-  if (!old_record.stored || old_record.stage == 0) return Status();
+  if (!old_record.stored) {
+    // The release of its last writer may come later, and finds another content.
+    if (queue_ != nullptr) queue_->Enqueue(old_content);
+    return Status();
+  }
+  if (old_record.stage == 0) return Status();
   Batch batch;
   const StageId dropped = std::exchange(old_record.stage, 0);
   batch.Delete(key::Stage(dropped));
@@ -80,22 +88,20 @@ Status LiveFiles::WaitForReleaseLocked(OpenFile& file, InodeRecord* record) {
 // The kernel has the staging file open for others: the file has to stay the same,
 // so it is the old content that moves out.
 Status LiveFiles::TruncateSharedLocked(OpenFile& file, InodeRecord* record) {
-  ContentRecord left = file.record;
-  left.stage = 0;
+  StageId copy = 0;
   if (!file.record.stored) {
-    ASSIGN_OR_RETURN(left.stage, CopyAsideLocked(file, record));
-    const bool stored_meanwhile = file.record.stored;
-    if (stored_meanwhile) {
-      d_.stages.Remove(left.stage);
-      left = file.record;
-      left.stage = 0;
-    }
+    ASSIGN_OR_RETURN(copy, CopyAsideLocked(file, record));
   }
+  if (file.record.stored) {
+    if (copy != 0) d_.stages.Remove(std::exchange(copy, 0));  // stored meanwhile
+    RETURN_IF_ERROR(SyncStoredRows());
+  }
+  ContentRecord left = file.record;
+  left.stage = copy;
   const ContentId old_content = file.content;
   RETURN_IF_ERROR(TakeOverStageLocked(file, left, record));
   // What was durable before has to stay so: the row that names the copy goes first.
-  if (left.durable) RETURN_IF_ERROR(d_.tree.catalog().SyncLog());
-  RETURN_IF_ERROR(OpenStageLocked(file, OpenMode::kReadWrite));
+  if (copy != 0 && left.durable) RETURN_IF_ERROR(d_.tree.catalog().SyncLog());
   RETURN_IF_ERROR(file.body()->Truncate(0));
   file.captured = Stamp();
   if (left.stage != 0 && queue_ != nullptr) queue_->Enqueue(old_content);
@@ -105,36 +111,26 @@ Status LiveFiles::TruncateSharedLocked(OpenFile& file, InodeRecord* record) {
 Result<StageId> LiveFiles::CopyAsideLocked(OpenFile& file, InodeRecord* record) {
   if (queue_ != nullptr) queue_->CancelLocked(file.content);
   const StageId source = file.record.stage;
-  const bool durable = file.record.durable;
   d_.tree.mutex().Unlock();
-  Result<StageId> copy = CopyStage(source, durable);
+  Result<StageId> copy = CopyStage(source);
   d_.tree.mutex().Lock();
+  // Asked only now: an fsync may have come meanwhile.
+  if (copy.ok() && file.record.durable && !file.record.stored) {
+    d_.tree.mutex().Unlock();
+    const Status synced = d_.stages.Sync(*copy);
+    d_.tree.mutex().Lock();
+    if (!synced.ok()) {
+      d_.stages.Remove(*copy);
+      copy = synced;
+    }
+  }
   ASSIGN_OR_RETURN(*record, d_.tree.Inode(file.inode));
   return copy;
 }
 
-Result<StageId> LiveFiles::CopyStage(StageId source_id, bool durable) {
+Result<StageId> LiveFiles::CopyStage(StageId source) {
   ASSIGN_OR_RETURN(const uint64_t id, d_.tree.NewId());
-  StageId copy_id = 0;
-  const Status copied = [&]() -> Status {
-    ASSIGN_OR_RETURN(const auto source, d_.stages.Open(source_id, OpenMode::kRead));
-    ASSIGN_OR_RETURN(const auto copy, d_.stages.Create(id, &copy_id));
-    ASSIGN_OR_RETURN(const struct stat stat, source->Stat());
-    const uint64_t size = static_cast<uint64_t>(stat.st_size);
-    RETURN_IF_ERROR(copy->Truncate(size));
-    uint64_t done = 0;
-    while (done < size) {
-      ASSIGN_OR_RETURN(const uint64_t step, copy->CopyFrom(*source, done, done, size - done));
-      if (step == 0) break;
-      done += step;
-    }
-    if (!durable) return Status();
-    RETURN_IF_ERROR(copy->SyncData());
-    return d_.stages.SyncName(copy_id);
-  }();
-  if (copied.ok()) return copy_id;
-  if (copy_id != 0) d_.stages.Remove(copy_id);
-  return copied;
+  return d_.stages.Copy(source, id);
 }
 
 Result<std::shared_ptr<ContentReader>> LiveFiles::OpenPendingReader(ContentId content,

@@ -53,7 +53,7 @@ Status LiveFiles::TakeSnapshot(InodeNumber inode) {
     source = file->record.stage;
   }
   ASSIGN_OR_RETURN(const struct stat before, stage->Stat());
-  ASSIGN_OR_RETURN(const StageId copy, CopyStage(source, false));
+  ASSIGN_OR_RETURN(const StageId copy, CopyStage(source));
   ASSIGN_OR_RETURN(const struct stat after, stage->Stat());
   if (!(Stamp::Of(before) == Stamp::Of(after))) {
     d_.stages.Remove(copy);
@@ -71,6 +71,9 @@ Status LiveFiles::TakeSnapshot(InodeNumber inode) {
     snapshot.size_bytes = record.size_bytes;
     snapshot.inode = inode;
     Batch batch;
+    // An earlier version that lists what is open now ends here: it is not the newest.
+    const std::shared_ptr<OpenFile> file = FindLocked(inode);
+    if (file && file->content != 0) RETURN_IF_ERROR(AppendSharedLocked(file->content, &batch));
     Tree::PutContent(content, snapshot, &batch);
     Tree::PutStageOwner(copy, content, &batch);
     RETURN_IF_ERROR(d_.history.Capture(inode, record, content, &batch));

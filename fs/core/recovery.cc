@@ -31,6 +31,7 @@ class Recovery {
   Status RecoverOne(const Staged& staged);
   Status RecoverHot(const Staged& staged, ContentRecord record);
   Status Finish(const Staged& staged, ContentRecord record);
+  Status FinishLeft(const Staged& staged, ContentRecord record, uint64_t size);
   Status FallBack(const Staged& staged, const ContentRecord& record);
   Status ClampOverlay(ContentId content, uint64_t size, Batch* batch);
   Status AppendDropped(const Staged& staged, const ContentRecord& record, Batch* batch);
@@ -47,6 +48,9 @@ class Recovery {
   // This version's content, or the nearest durable one that it was changed from.
   Result<Found> DurableOrBase(const VersionRecord& version);
   bool IsDurable(const ContentRecord& record);
+  Status Show(Found found, InodeNumber number, InodeRecord* inode, Batch* batch);
+  // Gives the inode a pending content of another one: what each goes on with is its own.
+  Status CopyPending(InodeNumber inode, Found* found, Batch* batch);
   Status RemoveStrayFiles();
 
   Tree& tree_;
@@ -55,6 +59,8 @@ class Recovery {
   RecoveryReport report_;
   bool epoch_changed_ = false;
   std::unordered_set<StageId> kept_;
+  // For these paths fall back, when all is known that they may fall back to.
+  std::vector<std::pair<Staged, ContentRecord>> lost_;
 };
 
 Result<RecoveryReport> Recovery::Run(const std::string& power_epoch) {
@@ -67,6 +73,7 @@ Result<RecoveryReport> Recovery::Run(const std::string& power_epoch) {
     report_.kind = epoch_changed_ ? CrashKind::kPowerCut : CrashKind::kDaemonDied;
   ASSIGN_OR_RETURN(const std::vector<Staged> staged, StageRows());
   for (const Staged& one : staged) RETURN_IF_ERROR(RecoverOne(one));
+  for (const auto& [lost, record] : lost_) RETURN_IF_ERROR(FallBack(lost, record));
   RETURN_IF_ERROR(RemoveStrayFiles());
   Batch batch;
   batch.Put(key::Meta(kEpochMeta), power_epoch);
@@ -103,7 +110,8 @@ Status Recovery::RecoverOne(const Staged& staged) {
     kept_.insert(staged.stage);
     return Finish(staged, std::move(record));
   }
-  return FallBack(staged, record);
+  lost_.emplace_back(staged, std::move(record));
+  return Status();
 }
 
 Status Recovery::RecoverHot(const Staged& staged, ContentRecord record) {
@@ -137,26 +145,14 @@ Status Recovery::AppendDropped(const Staged& staged, const ContentRecord& record
 
 // The bytes are good: what was open is captured, what was pending goes on.
 Status Recovery::Finish(const Staged& staged, ContentRecord record) {
-  Batch batch;
   ASSIGN_OR_RETURN(const std::shared_ptr<File> file, stages_.Open(staged.stage, OpenMode::kRead));
   ASSIGN_OR_RETURN(const struct stat stat, file->Stat());
   const uint64_t size = static_cast<uint64_t>(stat.st_size);
   Result<InodeRecord> inode = tree_.Inode(record.inode);
   const bool current = inode.ok() && inode->content == staged.content && inode->links > 0;
-  if (!current) {
-    if (record.captured) {
-      report_.pending.push_back(staged.content);
-      return Status();
-    }
-    RETURN_IF_ERROR(AppendDropped(staged, record, &batch));
-    if (inode.ok() && inode->content == staged.content) {
-      inode->content = 0;
-      inode->size_bytes = 0;
-      Tree::PutInode(record.inode, *inode, &batch);
-    }
-    return tree_.Apply(batch);
-  }
+  if (!current) return FinishLeft(staged, std::move(record), size);
   ++report_.finished;
+  Batch batch;
   if (record.overlay) RETURN_IF_ERROR(ClampOverlay(staged.content, size, &batch));
   const bool unchanged = inode->size_bytes == size && SameTime(inode->modify_time, stat.st_mtim);
   if (!record.captured && record.base == 0 && size == 0) {
@@ -177,6 +173,27 @@ Status Recovery::Finish(const Staged& staged, ContentRecord record) {
   Tree::PutContent(staged.content, record, &batch);
   Tree::PutInode(record.inode, *inode, &batch);
   report_.pending.push_back(staged.content);
+  return tree_.Apply(batch);
+}
+
+// No name of its inode shows it: only versions can want it.
+Status Recovery::FinishLeft(const Staged& staged, ContentRecord record, uint64_t size) {
+  Batch batch;
+  if (record.captured) {
+    // A writer may have gone on with it after its names went.
+    if (record.overlay) RETURN_IF_ERROR(ClampOverlay(staged.content, size, &batch));
+    record.size_bytes = size;
+    Tree::PutContent(staged.content, record, &batch);
+    report_.pending.push_back(staged.content);
+    return tree_.Apply(batch);
+  }
+  RETURN_IF_ERROR(AppendDropped(staged, record, &batch));
+  Result<InodeRecord> inode = tree_.Inode(record.inode);
+  if (inode.ok() && inode->content == staged.content) {
+    inode->content = 0;
+    inode->size_bytes = 0;
+    Tree::PutInode(record.inode, *inode, &batch);
+  }
   return tree_.Apply(batch);
 }
 
@@ -237,6 +254,51 @@ Result<Recovery::Found> Recovery::NewestDurable(InodeNumber inode, const InodeRe
   return found;
 }
 
+Status Recovery::CopyPending(InodeNumber inode, Found* found, Batch* batch) {
+  ASSIGN_OR_RETURN(ContentRecord record, tree_.Content(found->content));
+  ASSIGN_OR_RETURN(const ContentId content, tree_.NewId());
+  stages_.Reap({content});  // a stray file, if the cut took back what gave out this number
+  ASSIGN_OR_RETURN(record.stage, stages_.Copy(record.stage, content));
+  RETURN_IF_ERROR(stages_.Sync(record.stage));
+  kept_.insert(record.stage);
+  record.inode = inode;
+  if (record.overlay) {
+    const key::Range range = key::AllExtents(found->content);
+    RETURN_IF_ERROR(tree_.catalog().Scan(
+        range.begin, range.end, [&](std::string_view row_key, std::string_view row) {
+          batch->Put(key::Extent(content, key::Offset(row_key)), std::string(row));
+          return true;
+        }));
+  } else {
+    record.base = found->content;
+  }
+  Tree::PutContent(content, record, batch);
+  Tree::PutStageOwner(record.stage, content, batch);
+  report_.pending.push_back(content);
+  found->content = content;
+  return Status();
+}
+
+Status Recovery::Show(Found found, InodeNumber number, InodeRecord* inode, Batch* batch) {
+  ASSIGN_OR_RETURN(ContentRecord shown, tree_.Content(found.content));
+  const bool copied = !shown.stored && shown.inode != number;
+  if (copied) {
+    RETURN_IF_ERROR(CopyPending(number, &found, batch));
+  } else if (!shown.stored) {
+    // Other names may list it, so nobody goes on with it in place.
+    shown.shared = true;
+    Tree::PutContent(found.content, shown, batch);
+    // A staging file tells its time itself.
+    ASSIGN_OR_RETURN(const auto file, stages_.Open(shown.stage, OpenMode::kRead));
+    ASSIGN_OR_RETURN(const struct stat stat, file->Stat());
+    found.modify_time = stat.st_mtim;
+  }
+  inode->content = found.content;
+  inode->size_bytes = found.size_bytes;
+  inode->modify_time = found.modify_time;
+  return copied ? history_.Capture(number, *inode, found.content, batch) : Status();
+}
+
 Status Recovery::FallBack(const Staged& staged, const ContentRecord& record) {
   Batch batch;
   RETURN_IF_ERROR(AppendDropped(staged, record, &batch));
@@ -263,16 +325,9 @@ Status Recovery::FallBack(const Staged& staged, const ContentRecord& record) {
   if (found.content != 0) {
     ++report_.fallen_back;
     LogWarning("{}: its newest content was not durable; it shows the version before", path);
-    // Other names may list it, so nobody goes on with it in place.
-    ASSIGN_OR_RETURN(ContentRecord shown, tree_.Content(found.content));
-    shown.shared = true;
-    Tree::PutContent(found.content, shown, &batch);
-    inode->content = found.content;
-    inode->size_bytes = found.size_bytes;
-    inode->modify_time = found.modify_time;
-  } else if (!record.captured && inode->size_bytes == 0) {
-    inode->content = 0;  // created, never closed after a write: empty it was
+    RETURN_IF_ERROR(Show(found, record.inode, &*inode, &batch));
   } else {
+    // Also what was made and never closed: whether it was written, nobody knows.
     ++report_.torn;
     LogWarning("{}: it had no durable content; it is empty now, and marked torn", path);
     Tree::PutContent(staged.content, torn, &batch);

@@ -27,6 +27,7 @@ std::string StageArea::PathOf(StageId id) {
 
 Result<std::unique_ptr<StageArea>> StageArea::Open(Disk& disk) {
   RETURN_IF_ERROR(disk.MakeDirectory("stage"));
+  RETURN_IF_ERROR(disk.SyncDirectory("."));
   for (unsigned i = 0; i < kDirectories; ++i) RETURN_IF_ERROR(disk.MakeDirectory(DirectoryOf(i)));
   RETURN_IF_ERROR(disk.SyncDirectory("stage"));
   return std::unique_ptr<StageArea>(new StageArea(disk));
@@ -52,6 +53,33 @@ Result<std::shared_ptr<File>> StageArea::Open(StageId id, OpenMode mode) {
 }
 
 Status StageArea::SyncName(StageId id) { return disk_.SyncDirectory(DirectoryOf(id)); }
+
+Status StageArea::Sync(StageId id) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<File> file, Open(id, OpenMode::kRead));
+  RETURN_IF_ERROR(file->SyncData());
+  return SyncName(id);
+}
+
+Result<StageId> StageArea::Copy(StageId source_id, StageId id) {
+  StageId copy_id = 0;
+  const Status copied = [&]() -> Status {
+    ASSIGN_OR_RETURN(const auto source, Open(source_id, OpenMode::kRead));
+    ASSIGN_OR_RETURN(const auto copy, Create(id, &copy_id));
+    ASSIGN_OR_RETURN(const struct stat stat, source->Stat());
+    const uint64_t size = static_cast<uint64_t>(stat.st_size);
+    RETURN_IF_ERROR(copy->Truncate(size));
+    uint64_t done = 0;
+    while (done < size) {
+      ASSIGN_OR_RETURN(const uint64_t step, copy->CopyFrom(*source, done, done, size - done));
+      if (step == 0) break;
+      done += step;
+    }
+    return Status();
+  }();
+  if (copied.ok()) return copy_id;
+  if (copy_id != 0) Remove(copy_id);
+  return copied;
+}
 
 void StageArea::Recycle(StageId id) {
   MutexLock lock(mutex_);

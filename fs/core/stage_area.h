@@ -24,8 +24,12 @@ class StageArea {
   // one is there; `*used` says which it is.
   Result<std::shared_ptr<File>> Create(StageId id, StageId* used);
   Result<std::shared_ptr<File>> Open(StageId id, OpenMode mode);
+  // A new file with the bytes of another one. `id` as for Create().
+  Result<StageId> Copy(StageId source, StageId id);
   // After this and a SyncData of the file, the file survives a power cut.
   Status SyncName(StageId id);
+  // Both.
+  Status Sync(StageId id);
 
   // Takes back an empty file that was never written: the next Create() has it.
   void Recycle(StageId id);

@@ -55,6 +55,7 @@ class StoreParts {
   PackStore& packs() { return *packs_; }
   Catalog& catalog() { return *catalog_; }
   Tree& tree() { return *tree_; }
+  StageArea& stages() { return *stages_; }
   ContentStore& contents() { return *contents_; }
   LiveFiles& files() { return *files_; }
   HotCache& hot() { return *hot_; }

@@ -41,6 +41,7 @@ class MapCatalog final : public Catalog {
   Status SyncLog() override { return Status(); }
   Status Commit(const JournalFn&) override { return Status(); }
   CatalogStats Stats() override { return CatalogStats(); }
+  bool fenced() const override { return false; }
 
  private:
   Mutex mutex_;

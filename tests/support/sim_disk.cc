@@ -34,9 +34,11 @@ SimDisk::Verdict SimDisk::Admit(Kind kind, const std::string& what) {
     const unsigned part = kParts[random.Below(kind == Kind::kWrite ? 3 : 2)];
     return {part > 0, part, Status::Errno(EIO, what + ": the machine crashed")};
   }
-  if (const auto failing = failing_.find(call); failing != failing_.end()) {
-    const int os_errno = failing->second;
-    failing_.erase(failing);
+  auto failing = failing_.extract(call);
+  if (failing.empty()) failing = failing_changes_.extract(change);
+  if (!failing.empty()) {
+    ++faults_;
+    const int os_errno = failing.mapped();
     const unsigned part = kind == Kind::kWrite ? kAll / 2 : 0;
     return {part > 0, part, Status::Errno(os_errno, what)};
   }
@@ -174,6 +176,16 @@ void SimDisk::FailCall(uint64_t n, int os_errno) {
   failing_[n] = os_errno;
 }
 
+void SimDisk::FailChange(uint64_t n, int os_errno) {
+  MutexLock lock(mutex_);
+  failing_changes_[n] = os_errno;
+}
+
+uint64_t SimDisk::fault_count() const {
+  MutexLock lock(mutex_);
+  return faults_;
+}
+
 void SimDisk::CrashAt(uint64_t n) {
   MutexLock lock(mutex_);
   crash_at_ = n;
@@ -196,6 +208,7 @@ uint64_t SimDisk::used_bytes() const {
 
 void SimDisk::Forget() {
   failing_.clear();
+  failing_changes_.clear();
   crash_at_ = kNever;
   crashed_ = false;
   ++process_;

@@ -69,6 +69,10 @@ class SimDisk final : public Disk {
 
   // Call number `n`, the first is 0, fails once with `os_errno`. Several may be set.
   void FailCall(uint64_t n, int os_errno);
+  // The same, counted in changes.
+  void FailChange(uint64_t n, int os_errno);
+  // Calls that failed because of that.
+  uint64_t fault_count() const;
   // The machine crashes at change number `n`.
   void CrashAt(uint64_t n);
   bool crashed() const;
@@ -106,6 +110,8 @@ class SimDisk final : public Disk {
   uint64_t calls_ GUARDED_BY(mutex_) = 0;
   uint64_t changes_ GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, int> failing_ GUARDED_BY(mutex_);
+  uint64_t faults_ GUARDED_BY(mutex_) = 0;
+  std::map<uint64_t, int> failing_changes_ GUARDED_BY(mutex_);
   uint64_t crash_at_ GUARDED_BY(mutex_);
   bool crashed_ GUARDED_BY(mutex_) = false;
   uint64_t capacity_pages_ GUARDED_BY(mutex_);

@@ -50,7 +50,7 @@ void SimFile::Change(Function change) {
   const uint64_t before = inode_->content.page_count();
   change(inode_->content);
   disk_.tree_.AddPages(static_cast<int64_t>(inode_->content.page_count() - before));
-  inode_->modified = disk_.tree_.Now();
+  inode_->modified = inode_->changed = disk_.tree_.Now();
 }
 
 Result<size_t> SimFile::ReadAt(uint64_t offset, MutableBytes out) {
@@ -193,6 +193,7 @@ Status SimFile::SetTimes(const struct timespec times[2]) {
     if (times[i].tv_nsec == UTIME_OMIT) continue;
     *own[i] = times[i].tv_nsec == UTIME_NOW ? disk_.tree_.Now() : times[i];
   }
+  inode_->changed = disk_.tree_.Now();
   return verdict.told;
 }
 

@@ -31,7 +31,7 @@ struct stat SimInode::Stat() const {
   attributes.st_blocks = static_cast<blkcnt_t>(content.page_count() * SimContent::kPageBytes / 512);
   attributes.st_atim = accessed;
   attributes.st_mtim = modified;
-  attributes.st_ctim = modified;
+  attributes.st_ctim = changed;
   return attributes;
 }
 
@@ -77,7 +77,7 @@ SimInodePointer SimTree::Create(const Place& place, bool directory) {
   auto inode = std::make_shared<SimInode>();
   inode->number = ++last_number_;
   inode->directory = directory;
-  inode->accessed = inode->modified = Now();
+  inode->accessed = inode->modified = inode->changed = Now();
   Apply({{place.directory, place.name, inode}});
   return inode;
 }
@@ -113,7 +113,7 @@ void SimTree::Apply(Change change) {
     if (!binding.inode) binding.directory->names.erase(binding.name);
     // What a rename takes away here it gives a name in its last binding.
     if (before && before != change.back().inode) Unname(*before);
-    binding.directory->modified = Now();
+    binding.directory->modified = binding.directory->changed = Now();
   }
   pending_.push_back(std::move(change));
 }

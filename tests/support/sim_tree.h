@@ -41,6 +41,7 @@ struct SimInode {
 
   struct timespec accessed = {};
   struct timespec modified = {};
+  struct timespec changed = {};
 
   struct stat Stat() const;
 };

@@ -1,0 +1,201 @@
+// The whole core on a simulated machine: whatever is done, and wherever it fails or
+// dies, the store shows what docs/SEMANTICS.md promises.
+//
+// tests/support/core_world.h drives the real parts of a store and a model of them;
+// tests/support/core_judge.h says what a crash may leave; tests/support/sim_disk.h
+// says what a power cut does to a disk.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "store/base/log.h"
+#include "tests/support/core_world.h"
+#include "tests/support/seed.h"
+
+namespace varve {
+namespace {
+
+using testing::CoreWorld;
+using testing::Ending;
+using testing::Random;
+using testing::TestRounds;
+using testing::TestSeed;
+
+constexpr int64_t kMillisecond = 1'000'000;
+
+class CoreSimTest : public ::testing::Test {
+ protected:
+  // What went wrong is the point of these tests; thousands of lines of it are not.
+  void SetUp() override { ASSERT_TRUE(InitLog({LogLevel::kError, false, "", false}).ok()); }
+  void TearDown() override { EXPECT_TRUE(InitLog(LogOptions()).ok()); }
+};
+
+void Live(CoreWorld& world, uint64_t steps) {
+  for (uint64_t i = 0; i < steps && world.alive(); ++i) world.Step();
+}
+
+TEST_F(CoreSimTest, NothingFails) {
+  const uint64_t seed = TestSeed();
+  for (uint64_t round = 0; round < TestRounds(60) && !HasFailure(); ++round) {
+    SCOPED_TRACE("round " + std::to_string(round));
+    CoreWorld world(seed + round * 1000003);
+    for (int life = 0; life < 4 && !HasFailure(); ++life) {
+      world.Open();
+      Live(world, 100);
+      world.Check();
+      world.End(world.random().Chance(1, 2) ? Ending::kUmount : Ending::kProcessDeath);
+    }
+  }
+}
+
+// A life of everything that this store has to do with a disk, always the same.
+void ScriptedLife(CoreWorld& world) {
+  const auto name = [](const char* text) { return LinkName{kRootNode, text}; };
+  const auto inode = [&](const char* text) { return world.model().Find(name(text)); };
+  const auto close = [&] {
+    if (world.handles() == 0) return;
+    world.Flush(world.handles() - 1);
+    if (world.alive()) world.Release(world.handles() - 1);
+  };
+  const auto last = [&] { return world.handles() - 1; };
+  const auto save = [&](const char* text, size_t size, bool sync) {
+    const bool opened = inode(text) != 0 ? world.Open(inode(text), O_WRONLY | O_TRUNC)
+                                         : world.Create(name(text), O_WRONLY);
+    if (!opened) return;
+    world.Write(last(), 0, Random(size).Bytes(size));
+    if (sync && world.alive()) world.Fsync(last());
+    if (world.alive()) close();
+  };
+  const auto change = [&](const char* text, uint64_t offset, size_t size) {
+    if (inode(text) == 0 || !world.Open(inode(text), O_RDWR)) return;
+    world.Write(last(), offset, Random(offset).Bytes(size));
+    if (world.alive()) close();
+  };
+  const auto digest = [&] {
+    world.Wait(300 * kMillisecond);
+    world.Digest();
+  };
+  const std::function<void()> steps[] = {
+      [&] { save("model.pt", 100'000, true); },
+      [&] { world.Make(name("run"), S_IFDIR | 0755); },
+      [&] { save("log", 3'000, false); },
+      digest,
+      [&] { world.Beat(); },
+      [&] { save("model.pt", 90'000, false); },
+      [&] { change("log", 3'000, 500); },
+      [&] {
+        world.Rename(name("log"), {inode("run"), "log"}, 0);
+      },
+      digest,
+      [&] { change("model.pt", 5'000, 1'000); },  // its hot copy
+      [&] { save("model.tmp", 70'000, true); },
+      [&] { world.Rename(name("model.tmp"), name("model.pt"), 0); },
+      [&] { world.SetXattr(kRootNode, "user.loss", "0.5"); },
+      [&] { world.FsyncDirectory(); },
+      digest,
+      [&] { world.Beat(); },
+      [&] { save("small", 9'000, false); },
+      digest,
+      [&] { change("small", 100, 50); },  // an overlay
+      [&] {
+        if (inode("small") != 0) world.Truncate(inode("small"), 4'000, std::nullopt);
+      },
+      [&] {
+        if (inode("small") != 0) world.Link(inode("small"), name("second"));
+      },
+      [&] { world.Beat(); },
+      digest,
+      [&] { world.Unlink(name("small")); },
+      [&] { save("second", 2'000, true); },
+      [&] { world.Wait(4'000 * kMillisecond); },
+      [&] { world.Beat(); },
+      [&] { save("gone", 80'000, false); },
+      [&] { world.Unlink(name("gone")); },
+      [&] { world.Sync(); },
+      [&] { world.Beat(); },
+      [&] { world.ReadAnyVersion(); },
+  };
+  for (const auto& step : steps)
+    if (world.alive()) step();
+}
+
+// For n = 0, 1, …: a new world in which `fail` spoils call number n of the scripted life,
+// until the life makes fewer calls. The last store is opened and judged.
+void ForEveryCall(Ending ending, uint64_t stride,
+                  const std::function<uint64_t(CoreWorld& world)>& count,
+                  const std::function<void(CoreWorld& world, uint64_t n)>& spoil) {
+  const uint64_t seed = TestSeed();
+  bool more = true;
+  for (uint64_t n = seed % stride; more && !::testing::Test::HasFailure(); n += stride) {
+    SCOPED_TRACE("call " + std::to_string(n));
+    CoreWorld world(seed);
+    world.Open();
+    const uint64_t begin = count(world);
+    spoil(world, n);
+    ScriptedLife(world);
+    more = count(world) > begin + n;
+    if (!more) break;
+    world.Check();
+    world.End(ending);
+    world.Open();
+    world.Check();
+    // It goes on as if nothing had been.
+    Live(world, 10);
+    world.End(Ending::kUmount);
+    world.Open();
+    world.Check();
+  }
+}
+
+TEST_F(CoreSimTest, EveryCallFailsOnce) {
+  ForEveryCall(
+      Ending::kUmount, 1, [](CoreWorld& world) { return world.store().disk().call_count(); },
+      [](CoreWorld& world, uint64_t n) { world.FailCall(n, EIO); });
+}
+
+TEST_F(CoreSimTest, EveryChangeFindsTheDiskFullOnce) {
+  ForEveryCall(
+      Ending::kUmount, 1, [](CoreWorld& world) { return world.store().disk().change_count(); },
+      [](CoreWorld& world, uint64_t n) { world.FailChange(n, ENOSPC); });
+}
+
+TEST_F(CoreSimTest, DeathAtEveryCall) {
+  ForEveryCall(
+      Ending::kProcessDeath, 1,
+      [](CoreWorld& world) { return world.store().disk().change_count(); },
+      [](CoreWorld& world, uint64_t n) { world.CrashAt(n); });
+}
+
+TEST_F(CoreSimTest, PowerCutAtEveryCall) {
+  ForEveryCall(
+      Ending::kPowerCut, 1, [](CoreWorld& world) { return world.store().disk().change_count(); },
+      [](CoreWorld& world, uint64_t n) { world.CrashAt(n); });
+}
+
+// The machine dies at any moment, at recovery too, and its disk forgets.
+TEST_F(CoreSimTest, PowerCuts) {
+  const uint64_t seed = TestSeed();
+  for (uint64_t round = 0; round < TestRounds(60) && !HasFailure(); ++round) {
+    SCOPED_TRACE("round " + std::to_string(round));
+    CoreWorld world(seed + round * 1000003);
+    for (int life = 0; life < 6 && !HasFailure(); ++life) {
+      Random& random = world.random();
+      if (random.Chance(1, 5)) world.CrashAt(random.Below(150));
+      world.Open();
+      if (random.Chance(1, 4)) {
+        world.CrashAtIndexWrite(random.Below(8), random.Chance(1, 2));
+      } else if (random.Chance(9, 10)) {
+        world.CrashAt(random.Below(500));
+      }
+      Live(world, 100);
+      world.End(random.Chance(7, 8) ? Ending::kPowerCut : Ending::kProcessDeath);
+    }
+    world.Open();
+    world.Check();
+  }
+}
+
+}  // namespace
+}  // namespace varve
