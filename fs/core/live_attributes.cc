@@ -137,7 +137,7 @@ Result<Attributes> LiveNodes::ChangeLocked(const Caller& caller, InodeNumber ino
   if (change.change_time) {
     record.change_time = *change.change_time;
   } else if (changed) {
-    record.change_time = now;
+    record.change_time = d_.tree.Now();  // later than that of the staging file
   }
   if (changed || change.change_time) {
     Tree::PutInode(inode, record, &batch);
