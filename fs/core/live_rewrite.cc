@@ -47,11 +47,11 @@ Status LiveFiles::RewriteLocked(OpenFile& file, InodeRecord* record) {
     RETURN_IF_ERROR(ReadyToWriteLocked(file, record));
     return file.body()->Truncate(0);
   }
+  if (file.mode == IoMode::kPassthrough && file.handles > 0 && !file.record.stored)
+    RETURN_IF_ERROR(WaitForReleaseLocked(file, record));
   // What was written since its capture belongs to the version that ends here: half of
   // it, as long as it was and with bytes that came later, never was the file.
   RETURN_IF_ERROR(CaptureLocked(file, record));
-  if (file.mode == IoMode::kPassthrough && file.handles > 0 && !file.record.stored)
-    RETURN_IF_ERROR(WaitForReleaseLocked(file, record));
   if (file.mode == IoMode::kPassthrough && file.handles > 0)
     return TruncateSharedLocked(file, record);
 
