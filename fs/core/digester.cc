@@ -92,6 +92,7 @@ void Digester::Enqueue(ContentId content) {
   Item& item = items_[content];
   if (item.job != nullptr) {
     item.again = true;
+    item.synced = false;  // it went on
     return;
   }
   if (item.enqueued_ns != 0) return;
