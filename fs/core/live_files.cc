@@ -30,7 +30,8 @@ class EmptyBody final : public Body {
 Result<LiveFiles::Fresh> LiveFiles::NewContent(InodeNumber inode, ContentId base, Batch* batch) {
   Fresh fresh;
   ASSIGN_OR_RETURN(fresh.content, d_.tree.NewId());
-  ASSIGN_OR_RETURN(fresh.stage, d_.stages.Create(fresh.content, &fresh.record.stage));
+  fresh.record.stage = fresh.content;
+  ASSIGN_OR_RETURN(fresh.stage, d_.stages.Create(fresh.record.stage));
   fresh.record.inode = inode;
   fresh.record.base = base;
   Tree::PutContent(fresh.content, fresh.record, batch);
@@ -474,14 +475,7 @@ Status LiveFiles::RevertLocked(OpenFile& file) {
     NoteHotLocked();
     return Status();
   }
-  const bool passed_through = file.backing_id > 0;
-  if (file.handles > 1 || passed_through) {
-    // Somebody else has it open through this staging file, or had until now.
-    d_.stages.Remove(left.stage);
-  } else {
-    // One that was synced is believed until its row's removal is durable.
-    left.base == 0 && !left.durable ? d_.stages.Recycle(left.stage) : d_.stages.Remove(left.stage);
-  }
+  d_.stages.Remove(left.stage);
   file.SetBody(nullptr);
   return ReadyToReadLocked(file, record);
 }

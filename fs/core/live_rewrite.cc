@@ -130,7 +130,8 @@ Result<StageId> LiveFiles::CopyAsideLocked(OpenFile& file, InodeRecord* record) 
 
 Result<StageId> LiveFiles::CopyStage(StageId source) {
   ASSIGN_OR_RETURN(const uint64_t id, d_.tree.NewId());
-  return d_.stages.Copy(source, id);
+  RETURN_IF_ERROR(d_.stages.Copy(source, id));
+  return id;
 }
 
 Result<std::shared_ptr<ContentReader>> LiveFiles::OpenPendingReader(ContentId content,

@@ -258,7 +258,8 @@ Status Recovery::CopyPending(InodeNumber inode, Found* found, Batch* batch) {
   ASSIGN_OR_RETURN(ContentRecord record, tree_.Content(found->content));
   ASSIGN_OR_RETURN(const ContentId content, tree_.NewId());
   stages_.Reap({content});  // a stray file, if the cut took back what gave out this number
-  ASSIGN_OR_RETURN(record.stage, stages_.Copy(record.stage, content));
+  RETURN_IF_ERROR(stages_.Copy(record.stage, content));
+  record.stage = content;
   RETURN_IF_ERROR(stages_.Sync(record.stage));
   kept_.insert(record.stage);
   record.inode = inode;

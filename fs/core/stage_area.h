@@ -5,7 +5,9 @@
 //             is durable (Reap), so a power cut never finds a row without its file.
 #pragma once
 
+#include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,38 +19,43 @@ namespace varve {
 
 class StageArea {
  public:
+  static constexpr unsigned kDirectories = 64;
+
   // Makes the directories. `disk` outlives it.
   static Result<std::unique_ptr<StageArea>> Open(Disk& disk);
 
-  // A new, empty file, open for reading and writing. `id` is used only if no spare
-  // one is there; `*used` says which it is.
-  Result<std::shared_ptr<File>> Create(StageId id, StageId* used);
+  // A new, empty file, open for reading and writing; a spare one if there is any.
+  Result<std::shared_ptr<File>> Create(StageId id);
   Result<std::shared_ptr<File>> Open(StageId id, OpenMode mode);
-  // A new file with the bytes of another one. `id` as for Create().
-  Result<StageId> Copy(StageId source, StageId id);
+  // A new file with the bytes of another one.
+  Status Copy(StageId source, StageId id);
   // After this and a SyncData of the file, the file survives a power cut.
   Status SyncName(StageId id);
   // Both.
   Status Sync(StageId id);
 
-  // Takes back an empty file that was never written: the next Create() has it.
-  void Recycle(StageId id);
   // Queues a file for removal.
   void Remove(StageId id);
   // What was queued until now. To be passed to Reap() after a commit.
   std::vector<StageId> TakeRemoved();
   void Reap(const std::vector<StageId>& removed);
 
-  // All files that are there. For recovery.
+  // All files that are there, but the spare ones. For recovery.
   Result<std::vector<StageId>> List();
 
  private:
   explicit StageArea(Disk& disk) : disk_(disk) {}
   static std::string PathOf(StageId id);
+  static std::string SparePathOf(StageId id);
+  Status RemoveSpares();
+  std::optional<StageId> TakeSpare(StageId id);
+  bool KeepAsSpare(StageId id);
 
   Disk& disk_;
   Mutex mutex_;
-  std::vector<StageId> spare_ GUARDED_BY(mutex_);
+  // Empty files that nobody has open, by directory: making a file of one costs a
+  // rename, and a new inode takes the filesystem below much longer after many removals.
+  std::array<std::vector<StageId>, kDirectories> spare_ GUARDED_BY(mutex_);
   std::vector<StageId> removed_ GUARDED_BY(mutex_);
 };
 

@@ -57,6 +57,9 @@ class File {
   // True while the lease is held and nobody waits for it to go.
   virtual bool LeaseHolds() = 0;
   virtual void DropLease() = 0;
+  // Whether nobody else, in any process, has the file open or mapped at this moment.
+  // False also where that cannot be known.
+  virtual bool IsUsedAlone() = 0;
   // For the kernel's passthrough, splice and io_uring; -1 if there is none.
   virtual int descriptor() const { return -1; }
 };

@@ -218,4 +218,12 @@ bool PosixFile::LeaseHolds() { return ::fcntl(descriptor(), F_GETLEASE) == F_RDL
 
 void PosixFile::DropLease() { ::fcntl(descriptor(), F_SETLEASE, F_UNLCK); }
 
+// The kernel grants a write lease only to a file's one and only opener.
+bool PosixFile::IsUsedAlone() {
+  if (::fcntl(descriptor(), F_SETSIG, SIGURG) != 0) return false;
+  if (::fcntl(descriptor(), F_SETLEASE, F_WRLCK) != 0) return false;
+  DropLease();
+  return true;
+}
+
 }  // namespace varve

@@ -31,6 +31,7 @@ class PosixFile final : public File {
   Status AcquireLease() override;
   bool LeaseHolds() override;
   void DropLease() override;
+  bool IsUsedAlone() override;
   int descriptor() const override { return descriptor_.get(); }
 
  private:

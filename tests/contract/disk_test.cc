@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -275,6 +276,29 @@ TEST_P(DiskTest, LeaseKeepsWritersOut) {
   reader->DropLease();
   ASSERT_OK(reader->AcquireLease());
   EXPECT_TRUE(reader->LeaseHolds());
+}
+
+TEST_P(DiskTest, KnowsWhoElseUsesAFile) {
+  auto file = Open("a");
+  if (!file->IsUsedAlone()) GTEST_SKIP() << "no leases here";
+  for (const OpenMode mode : {OpenMode::kRead, OpenMode::kReadWrite}) {
+    auto other = Open("a", mode);
+    EXPECT_FALSE(file->IsUsedAlone());
+    other.reset();
+    EXPECT_TRUE(file->IsUsedAlone());
+  }
+  if (file->descriptor() < 0) return;
+  ASSERT_OK(file->WriteAt(0, AsBytes("x")));
+  {
+    // A mapping outlives the descriptor that it was made of.
+    auto other = Open("a", OpenMode::kRead);
+    void* mapping = mmap(nullptr, 1, PROT_READ, MAP_PRIVATE, other->descriptor(), 0);
+    ASSERT_NE(mapping, MAP_FAILED);
+    other.reset();
+    EXPECT_FALSE(file->IsUsedAlone());
+    munmap(mapping, 1);
+  }
+  EXPECT_TRUE(file->IsUsedAlone());
 }
 
 TEST_P(DiskTest, DirectFilesReadAndWrite) {

@@ -41,6 +41,7 @@ class MemoryFile final : public File {
   Status SetTimes(const struct timespec[2]) override { return ReadOnly(); }
   Status AcquireLease() override { return ReadOnly(); }
   bool LeaseHolds() override { return false; }
+  bool IsUsedAlone() override { return false; }
   void DropLease() override {}
 
  private:

@@ -221,4 +221,10 @@ void SimFile::DropLease() {
   --inode_->leases;
 }
 
+bool SimFile::IsUsedAlone() {
+  MutexLock lock(disk_.mutex_);
+  const SimDisk::Verdict verdict = Admit(SimDisk::Kind::kQuery, "lease");
+  return verdict.happens && inode_->openers == 1;
+}
+
 }  // namespace varve::testing

@@ -37,6 +37,7 @@ class SimFile final : public File {
   Status AcquireLease() override;
   bool LeaseHolds() override;
   void DropLease() override;
+  bool IsUsedAlone() override;
 
  private:
   SimDisk::Verdict Admit(SimDisk::Kind kind, const char* verb) REQUIRES(disk_.mutex_);
