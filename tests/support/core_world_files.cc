@@ -123,6 +123,7 @@ bool CoreWorld::Flush(size_t index) {
 }
 
 bool CoreWorld::Release(size_t index) {
+  if (!alive()) return false;
   const Handle handle = handles_[index];
   handles_.erase(handles_.begin() + static_cast<ptrdiff_t>(index));
   OpenState& open = open_.at(handle.inode);
