@@ -20,6 +20,9 @@ struct MountRequest {
   bool foreground = false;
   bool supervise = false;  // a parent process replaces a daemon that died
   bool remount = false;    // only change the flags of what is mounted
+  // Takes a dead daemon's mount away first, and does not mount if there is none: then
+  // somebody has unmounted it meanwhile. Set by the supervisor only.
+  bool replaces_dead_mount = false;
   bool passthrough = true;
   bool store_io_uring = true;  // -o no_io_uring switches both off
   bool fuse_io_uring = false;  // -o io_uring
@@ -27,6 +30,8 @@ struct MountRequest {
   unsigned threads = 0;        // 0: from the cores
   uint64_t hot_bytes_max = 0;  // 0: from the disk
   std::string log_path;        // "": STORE/varve.log
+  // For storing what is pending after a signal; < 0: no limit.
+  double stop_timeout_seconds = -1;
 
   // What the kernel is told: ro, noexec, noatime, … Later ones win.
   std::vector<std::string> mount_flags;
@@ -36,7 +41,7 @@ struct MountRequest {
 // what nobody knows is ignored, as mount(8) asks with -s.
 Status AddMountOptions(std::string_view list, bool sloppy, MountRequest* request);
 
-// The options, one a line, for --help.
+// All that AddMountOptions() knows, for --help.
 std::string MountOptionsHelp();
 
 }  // namespace varve

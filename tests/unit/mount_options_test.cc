@@ -14,8 +14,9 @@ using ::testing::HasSubstr;
 
 TEST(MountOptionsTest, KnownOnesAreDecoded) {
   MountRequest request;
-  ASSERT_TRUE(AddMountOptions("no_passthrough,threads=3,hot=2G,log=/a\\,b,supervise,allow_other",
-                              false, &request)
+  ASSERT_TRUE(AddMountOptions(
+                  "no_passthrough,threads=3,hot=2G,log=/a\\,b,supervise,allow_other,timeout=2.5",
+                  false, &request)
                   .ok());
   EXPECT_FALSE(request.passthrough);
   EXPECT_EQ(request.threads, 3u);
@@ -23,6 +24,7 @@ TEST(MountOptionsTest, KnownOnesAreDecoded) {
   EXPECT_EQ(request.log_path, "/a,b");
   EXPECT_TRUE(request.supervise);
   EXPECT_TRUE(request.allow_other);
+  EXPECT_EQ(request.stop_timeout_seconds, 2.5);
 }
 
 TEST(MountOptionsTest, WhatMountPassesIsTaken) {
@@ -46,7 +48,8 @@ TEST(MountOptionsTest, IoUringIsOffUnlessAskedFor) {
 
 TEST(MountOptionsTest, UnknownOnesAreNamed) {
   for (const char* const bad :
-       {"fast", "threads=many", "threads=0", "hot=-1", "hot=x", "log=here", "no_passthrough=1"}) {
+       {"fast", "threads=many", "threads=0", "hot=-1", "hot=x", "log=here", "timeout=soon",
+        "timeout=-1", "timeout=nan", "timeout", "no_passthrough=1"}) {
     MountRequest request;
     const Status status = AddMountOptions(bad, false, &request);
     EXPECT_EQ(status.code(), Code::kInvalid) << bad;
