@@ -3,13 +3,13 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cstring>
 #include <fstream>
 #include <optional>
 
+#include "fs/cli/dead_mount.h"
 #include "fs/cli/mount_point.h"
 #include "fs/cli/output.h"
 #include "fs/cli/store_lock.h"
@@ -21,38 +21,14 @@ namespace {
 
 Status Refuse(std::string sentence) { return Status(Code::kInvalid, std::move(sentence)); }
 
-// What every call on a mount fails with whose daemon has died.
-bool IsDead(int os_errno) {
-  return os_errno == ENOTCONN || os_errno == ECONNABORTED || os_errno == ESHUTDOWN;
-}
-
-Status RemoveDeadMount(const std::string& mount_point) {
-  const Result<MountedPath> mounted = FindMount(mount_point);
-  if (!mounted.ok()) {
-    return Refuse(fmt::format(
-        "the mount at {} is dead, and it is none of VarveFS; unmount it first", mount_point));
-  }
-  const std::string& root = mounted->mount.root;
-  const Status unmounted = Unmount(root, {.lazy = true});
-  if (!unmounted.ok()) {
-    return Refuse(fmt::format("the mount at {} is dead and could not be taken away: {}", root,
-                              unmounted.ToString()));
-  }
-  PrintNote(fmt::format("took away the dead mount at {}", Printable(root)));
-  return Status();
-}
-
 Status CheckMountPoint(const std::string& mount_point) {
   const std::string shown = Printable(mount_point);
   struct stat info {};
-  int failure = stat(mount_point.c_str(), &info) == 0 ? 0 : errno;
-  // The kernel may know a dead mount's root from before and answer stat(2) by
-  // itself; statvfs(2) always asks the daemon.
-  struct statvfs space {};
-  if (failure == 0 && statvfs(mount_point.c_str(), &space) != 0 && IsDead(errno)) failure = errno;
-  if (IsDead(failure)) {
+  const auto look = [&] { return stat(mount_point.c_str(), &info) == 0 ? 0 : errno; };
+  int failure = look();
+  if (IsDeadMountError(failure) || (failure == 0 && IsDead(mount_point))) {
     RETURN_IF_ERROR(RemoveDeadMount(mount_point));
-    failure = stat(mount_point.c_str(), &info) == 0 ? 0 : errno;
+    failure = look();
   }
   if (failure == ENOENT) return Refuse(fmt::format("the mount point {} does not exist", shown));
   if (failure != 0) {
@@ -157,7 +133,9 @@ Status PrepareMount(MountRequest* request) {
   RETURN_IF_ERROR(CheckMountPoint(request->mount_point));
   RETURN_IF_ERROR(CheckStorePath(request->store_path, request->mount_point));
   RETURN_IF_ERROR(CheckFuse(request->allow_other));
-  return CheckStoreIsFree(request->store_path);
+  RETURN_IF_ERROR(CheckStoreIsFree(request->store_path));
+  RemoveDeadMountsOf(request->store_path);
+  return Status();
 }
 
 }  // namespace varve

@@ -4,11 +4,10 @@ import json
 import os
 import signal
 import subprocess
-import time
 
 import harness
 from harness import MountTestCase, needs_root, read_file, write_file
-from mounts import runs, wait_until
+from mounts import wait_until
 
 DONE, FAILED, USAGE, NOT_MOUNTED, INCOMPLETE = 0, 1, 2, 3, 4
 
@@ -180,6 +179,16 @@ class BeginAndEnd(MountCommandTestCase):
         with open("/proc/self/mountinfo", encoding="utf-8") as file:
             self.assertEqual(sum(mount.root in line for line in file), 1)
 
+    def test_a_dead_mount_elsewhere_is_taken_away(self):
+        mount = self.own_mount()
+        write_file(mount.root + "/file", b"text")
+        mount.kill()
+        before, mount.root = mount.root, mount.root + "-new"
+        os.mkdir(mount.root)
+        mount.start()
+        self.assertEqual(os.listdir(before), [])
+        self.assertEqual(read_file(mount.root + "/file"), b"text")
+
     def test_umount_takes_a_dead_mount_away(self):
         mount = self.own_mount()
         mount.kill()
@@ -256,43 +265,6 @@ class Helper(MountCommandTestCase):
         self.refused(mount.store, mount.root, "-o", "quick", code=1, program=program, says=["quick"])
         self.refused(mount.store, code=1, program=program, says=["usage"])
         self.varve(mount.store, mount.root, "-s", "-f", "-o", "quick", program=program)
-
-
-class Supervised(MountCommandTestCase):
-    def test_a_dead_daemon_is_replaced(self):
-        mount = self.own_mount()
-        mount.stop()
-        mount.start("supervise")
-        write_file(mount.root + "/file", b"text")
-        for _ in range(2):
-            before = mount.pid
-            start = time.monotonic()
-            os.kill(before, signal.SIGKILL)
-            wait_until(lambda b=before: mount.pid not in (None, b), 20, "a new daemon")
-            wait_until(lambda: os.path.ismount(mount.root), 20, "a new mount")
-            print(f"replaced after {time.monotonic() - start:.2f} s")
-            self.assertEqual(read_file(mount.root + "/file"), b"text")
-        supervisor = parent_of(mount.pid)
-        self.assertTrue(runs(supervisor, harness.program()))
-        self.varve("umount", mount.root)
-        wait_until(lambda: not runs(supervisor, harness.program()), 20, "the end of the supervisor")
-
-    def test_sigterm_to_either_ends_both(self):
-        for to_supervisor in (True, False):
-            mount = self.own_mount()
-            mount.stop()
-            mount.start("supervise")
-            daemon = mount.pid
-            supervisor = parent_of(daemon)
-            os.kill(supervisor if to_supervisor else daemon, signal.SIGTERM)
-            wait_until(lambda p=supervisor: not runs(p, harness.program()), 20, "the end of the supervisor")
-            self.assertIsNone(mount.pid)
-            self.assertFalse(os.path.ismount(mount.root))
-
-
-def parent_of(pid):
-    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-        return int(file.read().rpartition(")")[2].split()[1])
 
 
 if __name__ == "__main__":
