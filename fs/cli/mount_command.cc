@@ -77,6 +77,7 @@ void AddMountCommand(CLI::App& root, int* exit_code) {
   struct Arguments {
     MountRequest request;
     std::vector<std::string> options;
+    std::string timeout;
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* const command =
@@ -91,6 +92,11 @@ void AddMountCommand(CLI::App& root, int* exit_code) {
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command
+      ->add_option("--timeout", arguments->timeout,
+                   "How long the daemon may store what is pending after SIGTERM; -o timeout is the "
+                   "same")
+      ->type_name("SECONDS");
+  command
       ->add_option("STORE", arguments->request.store_path,
                    "Directory on a local disk; created and initialised if it is not there or empty")
       ->type_name("")
@@ -100,6 +106,7 @@ void AddMountCommand(CLI::App& root, int* exit_code) {
       ->required();
   command->footer(MountOptionsHelp());
   command->callback([arguments, exit_code] {
+    if (!arguments->timeout.empty()) arguments->options.push_back("timeout=" + arguments->timeout);
     for (const std::string& list : arguments->options) {
       const Status added = AddMountOptions(list, false, &arguments->request);
       if (!added.ok()) {

@@ -7,25 +7,36 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstring>
 #include <fstream>
 #include <memory>
 
+#include "fs/cli/mount_log.h"
+#include "fs/cli/mount_point.h"
 #include "fs/cli/output.h"
+#include "fs/cli/pending.h"
 #include "fs/cli/signal_watcher.h"
 #include "fs/cli/standard_streams.h"
 #include "fs/cli/version.h"
 #include "fs/core/volume.h"
 #include "fs/fuse/session.h"
+#include "fs/fuse/unmount.h"
 #include "store/base/clock.h"
 #include "store/base/log.h"
 
 namespace varve {
 namespace {
 
+constexpr int64_t kNsPerSecond = 1'000'000'000;
 constexpr int kOomScore = -500;  // killed late: every open file there would fail
+// Signals that come within it are one request: an init system may send it to all
+// processes of a mount, and a supervisor passes it on.
+constexpr int64_t kOneRequestNs = kNsPerSecond;
+constexpr int64_t kDrainStepNs = kNsPerSecond / 20;  // until a signal is noticed
+constexpr int64_t kReportNs = 10 * kNsPerSecond;
 
 void RaiseLimit(int resource) {
   struct rlimit limit {};
@@ -77,60 +88,77 @@ SessionOptions ToSessionOptions(const MountRequest& request) {
 class MountServer {
  public:
   MountServer(const MountRequest& request, MountReporter reporter)
-      : request_(request),
-        log_path_(request.log_path.empty() ? request.store_path + "/varve.log" : request.log_path),
-        reporter_(std::move(reporter)) {}
+      : request_(request), reporter_(std::move(reporter)) {}
 
   ExitCode Run();
 
  private:
+  enum class Stage { kStarting, kStopped, kLive };
+
   Status Open();
-  void StartLog();
+  // Takes the mount away that this one replaces. False if nobody wants it any more.
+  Result<bool> MakeRoom();
   ExitCode Fail(const Status& status);
   void OnLive();
   void OnSignal(int number);
-  void Drain();
+  ExitCode Drain();
+  Status StoreAll();
+  // What is left of the time that a signal began; never negative, huge without a limit.
+  int64_t LeftNs();
+  std::string DescribeLeft();
 
   const MountRequest& request_;
-  const std::string log_path_;
+  SystemClock clock_;
   MountReporter reporter_;
   std::unique_ptr<Session> session_;
   std::unique_ptr<Volume> volume_;
-  std::atomic<bool> draining_{false};
+  std::atomic<Stage> stage_{Stage::kStarting};
+  std::atomic<int64_t> asked_ns_{0};  // when the first signal came
 };
 
 ExitCode MountServer::Run() {
   PrepareProcess();
   if (const Status opened = Open(); !opened.ok()) return Fail(opened);
   SignalWatcher signals([this](int number) { OnSignal(number); });
+  const Result<bool> wanted = MakeRoom();
+  if (!wanted.ok()) return Fail(wanted.status());
+  if (!*wanted) return Drain();
   if (const Status mounted = session_->Mount(*volume_); !mounted.ok()) return Fail(mounted);
   const Status served = session_->Serve([this] { OnLive(); });
   if (!served.ok()) {
     LogError("{} is unmounted: {}", request_.mount_point, served);
     if (!reporter_.reported()) return Fail(served);
+    // Its successor stores what is pending.
+    if (request_.supervise) return kFailed;
   }
-  Drain();
-  return served.ok() ? kDone : kFailed;
+  const ExitCode drained = Drain();
+  return served.ok() ? drained : kFailed;
 }
 
 Status MountServer::Open() {
   // A store that is new has no log yet, and must be empty to become a store.
-  const bool log_exists = access(log_path_.c_str(), F_OK) == 0;
-  if (log_exists) StartLog();
+  ContinueMountLog(request_);
   ASSIGN_OR_RETURN(session_, Session::Open(ToSessionOptions(request_)));
   ASSIGN_OR_RETURN(volume_,
                    OpenVolume(request_.store_path, ToVolumeOptions(request_), session_->channel()));
-  if (!log_exists) StartLog();
+  StartMountLog(request_);
   return Status();
 }
 
-void MountServer::StartLog() {
-  LogOptions options;
-  options.standard_error = request_.foreground;
-  options.file = log_path_;
-  options.syslog = true;
-  const Status started = InitLog(options);
-  if (!started.ok()) LogWarning("logging to stderr: {}", started);
+Result<bool> MountServer::MakeRoom() {
+  const bool stopped = stage_ == Stage::kStopped;
+  if (stopped) reporter_.Failed("a signal came before the mount was live");
+  if (!request_.replaces_dead_mount) return !stopped;
+  const Result<MountedPath> dead = FindMount(request_.mount_point);
+  if (!dead.ok() || !dead->relative.empty() || dead->mount.store != request_.store_path) {
+    LogInfo("{} was unmounted while it had no daemon", request_.mount_point);
+    return false;
+  }
+  // Only now: until here the dead mount has kept everybody out of the directory below.
+  const Status removed = Unmount(request_.mount_point, {.lazy = true});
+  if (removed.ok()) return !stopped;
+  return Status(Code::kIo, fmt::format("the dead mount at {} could not be taken away: {}",
+                                       request_.mount_point, removed.ToString()));
 }
 
 ExitCode MountServer::Fail(const Status& status) {
@@ -139,12 +167,14 @@ ExitCode MountServer::Fail(const Status& status) {
   LogError("{} is not mounted: {}", request_.store_path, sentence);
   if (request_.foreground) PrintError(sentence);
   reporter_.Failed(sentence);
-  return kFailed;
+  return kNotMounted;
 }
 
 void MountServer::OnLive() {
   LogInfo("varve {}: {} is mounted at {}", kVersion, request_.store_path, request_.mount_point);
-  if (!reporter_.Live()) {
+  const bool stopped = stage_.exchange(Stage::kLive) == Stage::kStopped;
+  if (stopped) asked_ns_ = 0;  // what follows is the same request, not a second one
+  if (!reporter_.Live() || stopped) {
     kill(getpid(), SIGTERM);  // to the process: raise() would ask this thread, which blocks it
     return;
   }
@@ -152,25 +182,59 @@ void MountServer::OnLive() {
 }
 
 void MountServer::OnSignal(int number) {
-  if (draining_) {
-    LogWarning("signal {} while draining: the next mount will finish", number);
+  const int64_t now_ns = clock_.MonotonicNs();
+  int64_t asked_ns = 0;
+  if (!asked_ns_.compare_exchange_strong(asked_ns, now_ns)) {
+    if (now_ns - asked_ns < kOneRequestNs) return;
+    LogWarning("signal {} while stopping: the next mount will finish", number);
     // Not exit(): other threads are at work, and a crash is what they are made for.
     _exit(kIncomplete);
   }
+  // Before the kernel is connected there is nothing to unmount; OnLive() comes back to it.
+  Stage starting = Stage::kStarting;
+  if (stage_.compare_exchange_strong(starting, Stage::kStopped)) return;
   LogInfo("signal {}: unmounting {}", number, request_.mount_point);
   session_->Stop();
 }
 
-void MountServer::Drain() {
-  draining_ = true;
-  SystemClock clock;
-  const int64_t start_ns = clock.MonotonicNs();
-  const Status drained = volume_->Drain(-1);
-  if (!drained.ok()) LogError("not everything could be stored: {}", drained);
+int64_t MountServer::LeftNs() {
+  const int64_t asked_ns = asked_ns_;
+  if (asked_ns == 0 || request_.stop_timeout_seconds < 0) return INT64_MAX;
+  const auto timeout_ns = static_cast<int64_t>(request_.stop_timeout_seconds * kNsPerSecond);
+  return std::max<int64_t>(0, asked_ns + timeout_ns - clock_.MonotonicNs());
+}
+
+std::string MountServer::DescribeLeft() {
+  return DescribePending(ParsePending(volume_->StatusJson()).value_or(Pending()));
+}
+
+Status MountServer::StoreAll() {
+  int64_t report_ns = clock_.MonotonicNs();
+  for (;;) {
+    const Status drained = volume_->Drain(std::min(kDrainStepNs, LeftNs()));
+    if (drained.code() != Code::kBusy || LeftNs() == 0) return drained;
+    const int64_t now_ns = clock_.MonotonicNs();
+    if (now_ns < report_ns) continue;
+    LogInfo("{} is unmounted, and there is left to store: {}", request_.mount_point,
+            DescribeLeft());
+    report_ns = now_ns + kReportNs;
+  }
+}
+
+ExitCode MountServer::Drain() {
+  const int64_t start_ns = clock_.MonotonicNs();
+  const Status drained = StoreAll();
+  if (drained.code() == Code::kBusy) {
+    LogWarning("{} is unmounted, and after {} s there is left to store: {}; the next mount goes on",
+               request_.mount_point, request_.stop_timeout_seconds, DescribeLeft());
+  } else if (!drained.ok()) {
+    LogError("not everything could be stored: {}", drained);
+  }
   volume_.reset();
   LogInfo("{} is unmounted; finishing took {} ms", request_.mount_point,
-          (clock.MonotonicNs() - start_ns) / 1'000'000);
+          (clock_.MonotonicNs() - start_ns) / 1'000'000);
   LogInfo("operations: {}", session_->metrics().Json());
+  return drained.ok() ? kDone : kIncomplete;
 }
 
 }  // namespace

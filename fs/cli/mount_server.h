@@ -11,8 +11,13 @@
 namespace varve {
 
 // Serves until the filesystem is unmounted, or SIGTERM, SIGINT or SIGHUP asks for
-// that; then drains. A second signal while draining ends the process at once: what
-// was acknowledged is safe, and the next mount finishes it.
+// that; then stores what is pending: for as long as it takes, but after a signal no
+// longer than `request.stop_timeout_seconds`. A second signal, a second or more after
+// the first, ends the process at once: what was acknowledged is safe, and the next
+// mount finishes it.
+//
+// Returns kDone when all is stored, kIncomplete when not, kNotMounted if the mount
+// never was live, kFailed if the connection to the kernel broke.
 // Failures before the mount is live go to `reporter`; without one, to stderr.
 ExitCode ServeMount(const MountRequest& request, MountReporter reporter);
 

@@ -20,6 +20,7 @@
 #include "fs/cli/exit_code.h"
 #include "fs/cli/mount_point.h"
 #include "fs/cli/output.h"
+#include "fs/cli/pending.h"
 #include "fs/cli/store_lock.h"
 #include "fs/fuse/unmount.h"
 #include "store/base/clock.h"
@@ -42,23 +43,12 @@ struct UmountRequest {
   bool json = false;
 };
 
-struct Pending {
-  uint64_t files = 0;
-  uint64_t bytes = 0;
-};
-
 // From the mount's own status; nothing if this user may not read it.
 std::optional<Pending> ReadPending(const std::string& mount_point) {
   std::ifstream file(mount_point + "/.varve/status");
-  const nlohmann::json status = nlohmann::json::parse(file, nullptr, false);
-  if (!status.is_object() || !status.contains("pending")) return std::nullopt;
-  const nlohmann::json& pending = status["pending"];
-  if (!pending.is_object()) return std::nullopt;
-  const auto number = [&pending](const char* name) -> uint64_t {
-    const auto found = pending.find(name);
-    return found != pending.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
-  };
-  return Pending{number("files"), number("bytes")};
+  std::ostringstream text;
+  text << file.rdbuf();
+  return ParsePending(text.str());
 }
 
 class Unmounter {
@@ -96,15 +86,14 @@ void Unmounter::AwaitDrained() {
   uint64_t least_bytes = UINT64_MAX;
   for (;;) {
     left_ = ReadPending(mount_.root);
-    if (!left_ || (left_->files == 0 && left_->bytes == 0) || TimeIsUp()) return;
+    if (!left_ || left_->none() || TimeIsUp()) return;
     total_bytes = std::max(total_bytes, left_->bytes);
     if (left_->bytes < least_bytes) {
       least_bytes = left_->bytes;
       moved_ns = clock_.MonotonicNs();
     }
     if (clock_.MonotonicNs() - moved_ns > kStalledNs) return;
-    progress.Update(total_bytes - left_->bytes, total_bytes,
-                    fmt::format("{} files, {} to store", left_->files, HumanSize(left_->bytes)));
+    progress.Update(total_bytes - left_->bytes, total_bytes, DescribePending(*left_) + " to store");
     std::this_thread::sleep_for(kPollInterval);
   }
 }
@@ -155,10 +144,9 @@ ExitCode Unmounter::Run() {
   if (!request_.lazy) AwaitDrained();
   if (TimeIsUp() && left_ && left_->files > 0) {
     waited_ns_ = WaitedNs();
-    return Finish(kIncomplete,
-                  fmt::format("{} files ({}) were not stored within {:g} s; {} is still mounted",
-                              left_->files, HumanSize(left_->bytes), request_.timeout_seconds,
-                              Printable(mount_.root)));
+    return Finish(kIncomplete, fmt::format("{} left to store after {:g} s; {} is still mounted",
+                                           DescribePending(*left_), request_.timeout_seconds,
+                                           Printable(mount_.root)));
   }
   const UniqueFd daemon = OpenDaemon(mount_.store);
   const Status status = Unmount(mount_.root, {.lazy = request_.lazy});
