@@ -116,8 +116,10 @@ constexpr std::array<std::string_view, 20> kIgnored = {
     "nouser",   "owner",    "group",      "nofail",      "_netdev",
     "atime",    "diratime", "relatime",   "norelatime",  "loud",
     "silent",   "lazytime", "nolazytime", "strictatime", "default_permissions"};
-constexpr std::array<std::string_view, 7> kIgnoredPrefixes = {
-    "x-", "X-", "comment=", "user=", "fsname=", "subtype=", "uhelper="};
+// mount(8) gives back, on a remount, what the kernel shows of a FUSE mount.
+constexpr std::array<std::string_view, 11> kIgnoredPrefixes = {
+    "x-",       "X-",       "comment=",  "user=",     "fsname=", "subtype=",
+    "uhelper=", "user_id=", "group_id=", "max_read=", "blksize="};
 
 template <typename List>
 bool Contains(const List& list, std::string_view name) {

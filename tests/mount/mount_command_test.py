@@ -201,6 +201,10 @@ class BeginAndEnd(MountCommandTestCase):
         write_file(mount.root + "/file", b"text")
         self.varve("mount", "-o", "remount,ro", mount.store, mount.root)
         self.assertErrno(30, write_file, mount.root + "/file", b"new")  # EROFS
+        # As mount(8) calls it: with all that the kernel shows of the mount.
+        shown = "rw,remount,relatime,user_id=0,group_id=0,default_permissions,allow_other,max_read=1048576"
+        self.varve(mount.store, mount.root, "-o", shown, program=self.helper())
+        write_file(mount.root + "/file", b"newer")
         self.varve("mount", "-o", "remount,rw", mount.store, mount.root)
         write_file(mount.root + "/file", b"new")
 

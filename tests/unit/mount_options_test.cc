@@ -36,6 +36,16 @@ TEST(MountOptionsTest, WhatMountPassesIsTaken) {
   EXPECT_THAT(request.mount_flags, ElementsAre("rw", "noatime", "nosuid"));
 }
 
+TEST(MountOptionsTest, WhatMountPassesToRemountIsTaken) {
+  MountRequest request;
+  ASSERT_TRUE(AddMountOptions("ro,remount,relatime,user_id=0,group_id=0,default_permissions,"
+                              "allow_other,max_read=1048576,blksize=4096",
+                              false, &request)
+                  .ok());
+  EXPECT_TRUE(request.remount);
+  EXPECT_THAT(request.mount_flags, ElementsAre("ro"));
+}
+
 TEST(MountOptionsTest, IoUringIsOffUnlessAskedFor) {
   MountRequest request;
   EXPECT_FALSE(request.fuse_io_uring);
