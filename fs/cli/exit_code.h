@@ -1,4 +1,4 @@
-// Exit codes of the varve command; docs/varve.1 lists them for users.
+// Exit codes of the varve command; docs/man/varve.1 lists them for users.
 #pragma once
 
 namespace varve {
