@@ -1,4 +1,4 @@
-# cmake --install: the program, its mount(8) helpers, its manual pages.
+# cmake --install: the program, its mount(8) helpers, its service, its manual pages.
 
 if(TARGET varve)
   install(TARGETS varve RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
@@ -25,3 +25,9 @@ foreach(section 1 8)
     install(FILES ${pages} DESTINATION "${CMAKE_INSTALL_MANDIR}/man${section}")
   endif()
 endforeach()
+
+# systemd looks into lib/systemd/system of /usr and /usr/local.
+set(VARVE_PROGRAM "${CMAKE_INSTALL_FULL_BINDIR}/varve")
+configure_file("${PROJECT_SOURCE_DIR}/packaging/systemd/varve@.service.in"
+  "${PROJECT_BINARY_DIR}/packaging/varve@.service" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/packaging/varve@.service" DESTINATION lib/systemd/system)
