@@ -43,6 +43,7 @@ void KernelLink::Start(fuse_session* session, bool passthrough,
 }
 
 void KernelLink::Stop() {
+  MutexLock stop_lock(stop_mutex_);
   {
     MutexLock lock(mutex_);
     running_ = false;

@@ -36,7 +36,8 @@ class KernelLink final : public KernelChannel {
   // because it never takes any; passthrough is off from then on. It runs on the
   // thread of the queue, so it may call the core.
   void Start(fuse_session* session, bool passthrough, std::function<void(int)> on_refusal);
-  // Returns when nothing is being delivered any more. May be called twice.
+  // Returns when nothing is being delivered any more. May be called again, and by
+  // several threads at once: a signal may come while the session ends by itself.
   void Stop();
 
   int32_t RegisterBacking(int descriptor) override;
@@ -60,6 +61,8 @@ class KernelLink final : public KernelChannel {
   std::atomic<bool> passthrough_{false};
   std::function<void(int)> on_refusal_;
   fuse_session* session_ = nullptr;
+
+  Mutex stop_mutex_;  // taken first, and only by Stop(): one joins, the others wait
 
   Mutex mutex_;
   CondVar changed_;

@@ -212,7 +212,9 @@ Status Session::Impl::Serve(const std::function<void()>& on_live) {
   fuse_session_unmount(session_.get());
   MutexLock lock(mutex_);
   mounted_ = false;
-  if (result < 0) return Status::Errno(-result, "the connection to the kernel failed");
+  // Who takes a mount away that is in use breaks the connection.
+  if (result < 0 && !stopping_)
+    return Status::Errno(-result, "the connection to the kernel failed");
   return Status();
 }
 
