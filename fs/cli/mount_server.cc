@@ -125,6 +125,7 @@ ExitCode MountServer::Run() {
   if (!*wanted) return Drain();
   if (const Status mounted = session_->Mount(*volume_); !mounted.ok()) return Fail(mounted);
   const Status served = session_->Serve([this] { OnLive(); });
+  volume_->Disconnect();
   if (!served.ok()) {
     LogError("{} is unmounted: {}", request_.mount_point, served);
     if (!reporter_.reported()) return Fail(served);

@@ -437,6 +437,15 @@ bool LiveFiles::ReleaseLocked(FileHandle& handle) {
   return last;
 }
 
+void LiveFiles::CloseFlushedLocked() {
+  for (const std::shared_ptr<OpenFile>& file : AllLocked()) {
+    if (file->writers == 0 || file->unclosed > 0) continue;
+    file->writers = 0;
+    file->handles = 0;
+    SettleLocked(*file);
+  }
+}
+
 // Opened for writing, but never written: the file is again what it was.
 Status LiveFiles::RevertLocked(OpenFile& file) {
   ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(file.inode));

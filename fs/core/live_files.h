@@ -107,6 +107,9 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   // RELEASE: the handle is gone. Returns true when it was the last one.
   bool ReleaseLocked(FileHandle& handle);
 
+  // Nobody releases handles any more: whose writers have all been flushed is closed.
+  void CloseFlushedLocked();
+
   // Size and times of a file whose staging file knows better than its record.
   Status RefreshLocked(OpenFile& file, InodeRecord* record);
 

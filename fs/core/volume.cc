@@ -30,6 +30,7 @@ class StoreVolume final : public Volume {
 
   NodeOps& Nodes(NodeId node) override { return parts_->Nodes(node); }
   void SetMountFacts(const MountFacts& facts) override;
+  void Disconnect() override;
   Status Drain(int64_t timeout_ns) override;
   std::string StatusJson() override;
 
@@ -134,6 +135,11 @@ void StoreVolume::SetMountFacts(const MountFacts& facts) {
   }
   MutexLock lock(facts_mutex_);
   facts_ = facts;
+}
+
+void StoreVolume::Disconnect() {
+  MutexLock lock(parts_->tree().mutex());
+  parts_->files().CloseFlushedLocked();
 }
 
 Status StoreVolume::Drain(int64_t timeout_ns) {

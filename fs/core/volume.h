@@ -44,7 +44,12 @@ class Volume {
   // After the kernel's INIT, before the first request.
   virtual void SetMountFacts(const MountFacts& facts) = 0;
 
-  // Captures and stores everything that is pending, and commits. Returns kBusy
+  // The kernel has taken the mount away, and may not have said of every file that it
+  // was closed. REQUIRES: no operation follows.
+  virtual void Disconnect() = 0;
+
+  // Captures and stores everything that is pending, and commits. What is still open for
+  // writing cannot be stored; the next mount does it. Returns kBusy
   // after `timeout_ns` (< 0: never) with what is left in the context.
   virtual Status Drain(int64_t timeout_ns) = 0;
 

@@ -210,7 +210,8 @@ class Sigterm(SuperviseTestCase):
             self.assertIsNone(mount.pid)
             self.assertFalse(os.path.ismount(mount.root))
             mount.start()
-            self.assertEqual(mount.status()["recovery"]["kind"], "clean")
+            recovery = mount.status()["recovery"]
+            self.assertEqual((recovery["kind"], recovery["finished_contents"]), ("clean", 0))
             self.assertBytes(mount.root + "/file", data)
 
     def test_what_cannot_be_stored_in_time_is_told(self):

@@ -38,6 +38,7 @@ class FakeVolume final : public Volume, public NodeOps {
   // Volume.
   NodeOps& Nodes(NodeId) override { return *this; }
   void SetMountFacts(const MountFacts& facts) override;
+  void Disconnect() override {}
   Status Drain(int64_t) override { return Status(); }
   std::string StatusJson() override { return "{}"; }
 
