@@ -17,6 +17,10 @@ Status Body::Write(uint64_t, ByteView) { return Status::Errno(EBADF); }
 Status Body::Append(ByteView) { return Status::Errno(EBADF); }
 Status Body::Truncate(uint64_t) { return Status::Errno(EBADF); }
 Status Body::Allocate(int, uint64_t, uint64_t) { return Status::Errno(EBADF); }
+Status Body::Sync() {
+  const std::shared_ptr<File> file = stage();
+  return file ? file->SyncData() : Status();
+}
 
 // --- StagedBody ---
 
@@ -84,7 +88,7 @@ Status OverlayBody::ReadLocked(uint64_t offset, MutableBytes out) {
   const uint64_t end = offset + out.size();
   uint64_t at = offset;
   while (at < end) {
-    const ByteRange extent = parts_.extents.Next(at, end);
+    const ByteRange extent = parts_.extents.shown().Next(at, end);
     if (at < extent.begin) {  // the base, as far as it shows, then zeros
       const uint64_t base_end = std::clamp(parts_.base_shown_bytes, at, extent.begin);
       if (base_end > at)
@@ -103,13 +107,22 @@ Status OverlayBody::ReadLocked(uint64_t offset, MutableBytes out) {
 }
 
 Status OverlayBody::AddLocked(ByteRange range) {
-  ExtentMap::Change change;
-  if (!parts_.extents.Plan(range, &change)) return Status();
+  OverlayExtents::Addition addition;
   Batch batch;
-  for (const uint64_t begin : change.removed) batch.Delete(key::Extent(parts_.content, begin));
-  batch.Put(key::Extent(parts_.content, change.added.begin), EncodeOffset(change.added.end));
+  if (!parts_.extents.Plan(parts_.content, range, &addition, &batch)) return Status();
   RETURN_IF_ERROR(log_.Log(batch));
-  parts_.extents.Apply(change);
+  parts_.extents.Apply(addition);
+  return Status();
+}
+
+Status OverlayBody::Sync() {
+  WriterLock lock(mutex_);
+  RETURN_IF_ERROR(stage_->SyncData());
+  if (parts_.extents.settled()) return Status();
+  Batch batch;
+  OverlayExtents settled = parts_.extents.Settled(parts_.content, &batch);
+  RETURN_IF_ERROR(log_.Log(batch));
+  parts_.extents = std::move(settled);
   return Status();
 }
 
@@ -141,15 +154,11 @@ Status OverlayBody::Truncate(uint64_t size) {
   RETURN_IF_ERROR(stage_->Truncate(size));
   if (size >= old_size) return Status();
   // The staging file first: after a death in between, recovery clamps what shows
-  // of the base to the file's size.
+  // of the base to the file's size. And flushed: rows that survive a power cut without
+  // it would show zeros up to the old size.
+  RETURN_IF_ERROR(stage_->SyncData());
   Batch batch;
-  ExtentMap cut = parts_.extents;
-  ByteRange shortened;
-  for (const uint64_t begin : cut.Cut(size, &shortened))
-    batch.Delete(key::Extent(parts_.content, begin));
-  if (shortened.begin < shortened.end) {
-    batch.Put(key::Extent(parts_.content, shortened.begin), EncodeOffset(shortened.end));
-  }
+  OverlayExtents cut = parts_.extents.Cut(parts_.content, size, &batch);
   const uint64_t base_shown = std::min(size, parts_.base_shown_bytes);
   if (base_shown < parts_.base_shown_bytes)
     batch.Put(key::Extent(parts_.content, key::kBaseShown), EncodeOffset(base_shown));
@@ -180,7 +189,7 @@ Result<uint64_t> OverlayBody::Seek(uint64_t offset, int whence) {
   // Between extents the base decides, inside them the staging file.
   uint64_t at = offset;
   while (at < size) {
-    const ByteRange extent = parts_.extents.Next(at, size);
+    const ByteRange extent = parts_.extents.shown().Next(at, size);
     const bool in_extent = extent.begin == at && extent.end > at;
     const uint64_t piece_end = in_extent ? extent.end : extent.begin;
     uint64_t found = piece_end;
@@ -205,12 +214,13 @@ Result<uint64_t> OverlayBody::Seek(uint64_t offset, int whence) {
 
 DigestBase OverlayBody::Difference() {
   ReaderLock lock(mutex_);
-  return {parts_.base, parts_.base_shown_bytes, parts_.extents.All()};
+  return {parts_.base, parts_.base_shown_bytes, parts_.extents.shown().All()};
 }
 
 bool OverlayBody::Changed() {
   ReaderLock lock(mutex_);
-  return !parts_.extents.empty() || parts_.base_shown_bytes < parts_.base_reader->size_bytes();
+  return !parts_.extents.shown().empty() ||
+         parts_.base_shown_bytes < parts_.base_reader->size_bytes();
 }
 
 }  // namespace varve

@@ -17,8 +17,8 @@
 #include <memory>
 
 #include "fs/core/content_store.h"
-#include "fs/core/extent_map.h"
 #include "fs/core/node_ops.h"
+#include "fs/core/overlay_extents.h"
 #include "fs/core/records.h"
 #include "store/base/disk.h"
 #include "store/base/mutex.h"
@@ -42,6 +42,8 @@ class Body {
   virtual Status Append(ByteView bytes);
   virtual Status Truncate(uint64_t size);
   virtual Status Allocate(int mode, uint64_t offset, uint64_t size);
+  // All bytes survive a power cut, once the log does, if the staging file's name does.
+  virtual Status Sync();
 };
 
 class StagedBody final : public Body {
@@ -94,7 +96,7 @@ class OverlayBody final : public Body {
     ContentId base = 0;
     std::shared_ptr<ContentReader> base_reader;
     uint64_t base_shown_bytes = 0;  // of the base, from its start
-    ExtentMap extents;
+    OverlayExtents extents;
   };
   OverlayBody(Parts parts, OverlayLog& log) : log_(log), parts_(std::move(parts)) {}
 
@@ -106,6 +108,7 @@ class OverlayBody final : public Body {
   Status Append(ByteView bytes) override;
   Status Truncate(uint64_t size) override;
   Status Allocate(int mode, uint64_t offset, uint64_t size) override;
+  Status Sync() override;
 
   // All of `out`, zeros beyond the end.
   Status ReadInto(uint64_t offset, MutableBytes out);

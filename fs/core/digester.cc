@@ -388,9 +388,13 @@ Status Digester::SyncOlderThan(int64_t age_ns) {
     }
   }
   for (const Due& one : due) {
-    const Result<std::shared_ptr<File>> stage = d_.stages.Open(one.stage, OpenMode::kRead);
-    if (!stage.ok()) continue;  // stored meanwhile
-    RETURN_IF_ERROR((*stage)->SyncData());
+    const Status flushed = d_.files.FlushPending(one.content);
+    if (flushed.code() == Code::kBusy) {
+      MutexLock lock(d_.tree.mutex());
+      if (const auto it = items_.find(one.content); it != items_.end()) it->second.synced = false;
+      continue;
+    }
+    RETURN_IF_ERROR(flushed);
     if (one.durable) continue;
     RETURN_IF_ERROR(d_.stages.SyncName(one.stage));
     MutexLock lock(d_.tree.mutex());

@@ -106,8 +106,10 @@ Status ContentCheck::ScanExtents() {
       facts->base_shown = true;
       return;
     }
-    if (begin < facts->extent_end) facts->extents_broken = true;
-    facts->extent_end = std::max(facts->extent_end, *end);
+    // Those since the last flush may overlap the others.
+    uint64_t& last_end = key::IsFreshExtent(row_key) ? facts->fresh_end : facts->extent_end;
+    if (begin < last_end) facts->extents_broken = true;
+    last_end = std::max(last_end, *end);
   });
 }
 

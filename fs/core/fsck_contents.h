@@ -33,6 +33,7 @@ struct ContentFacts {
   uint64_t lost_begin = 0;
   uint64_t lost_bytes = 0;  // of pieces whose chunk is nowhere
   uint64_t extent_end = 0;  // of the last one
+  uint64_t fresh_end = 0;   // of the last one since the last flush
   bool captured = false, stored = false, durable = false, overlay = false, torn = false;
   bool known_loss = false;
   bool recipe_broken = false;  // a gap or an overlap

@@ -62,8 +62,9 @@ bool KeyIsSound(std::string_view key) {
       return key.size() == kOne;
     case key::kDirent:
     case key::kRecipe:
-    case key::kExtent:
       return key.size() == kTwo;
+    case key::kExtent:
+      return key.size() == kTwo || (key::IsFreshExtent(key) && key::Offset(key) != key::kBaseShown);
     case key::kChunk:
       return key.size() == kChunkKey;
     case key::kXattr:

@@ -37,6 +37,9 @@ std::string WithName(char table, uint64_t id, std::string_view name) {
 
 Range AllOf(char table, uint64_t id) { return {WithId(table, id), WithId(table, id + 1)}; }
 
+constexpr char kFresh = 'f';
+constexpr size_t kFreshExtentBytes = 1 + 8 + 8 + 1;
+
 }  // namespace
 
 std::string Inode(InodeNumber inode) { return WithId(kInode, inode); }
@@ -58,6 +61,10 @@ std::string Recipe(ContentId content, uint64_t offset_bytes) {
 std::string Extent(ContentId content, uint64_t offset_bytes) {
   return WithTwo(kExtent, content, offset_bytes);
 }
+std::string FreshExtent(ContentId content, uint64_t offset_bytes) {
+  return Extent(content, offset_bytes) + kFresh;
+}
+bool IsFreshExtent(std::string_view extent_key) { return extent_key.size() == kFreshExtentBytes; }
 std::string Stage(StageId stage) { return WithId(kStage, stage); }
 std::string Chunk(const ChunkId& id) {
   std::string out(1, kChunk);

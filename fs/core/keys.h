@@ -40,6 +40,9 @@ std::string Recipe(ContentId content, uint64_t offset_bytes);
 // At kBaseShown: how many bytes of the base show through, from its start.
 std::string Extent(ContentId content, uint64_t offset_bytes);
 inline constexpr uint64_t kBaseShown = ~uint64_t{0};
+// One that was written since the staging file was flushed; a power cut drops it.
+std::string FreshExtent(ContentId content, uint64_t offset_bytes);
+bool IsFreshExtent(std::string_view extent_key);
 std::string Stage(StageId stage);  // -> its content
 std::string Chunk(const ChunkId& id);
 std::string Version(HistoryId history, std::string_view name, VersionNumber number);

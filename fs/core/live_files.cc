@@ -138,24 +138,7 @@ Result<std::shared_ptr<OverlayBody>> LiveFiles::OpenOverlay(ContentId content,
   ASSIGN_OR_RETURN(parts.base_reader, d_.contents.OpenReader(record.base, base.size_bytes,
                                                              d_.tree.PathOf(record.inode)));
   ASSIGN_OR_RETURN(parts.stage, d_.stages.Open(record.stage, mode));
-  Status damaged;
-  const key::Range range = key::AllExtents(content);
-  RETURN_IF_ERROR(d_.tree.catalog().Scan(range.begin, range.end,
-                                         [&](std::string_view row_key, std::string_view row) {
-                                           const Result<uint64_t> value = DecodeOffset(row);
-                                           if (!value.ok()) {
-                                             damaged = value.status();
-                                             return false;
-                                           }
-                                           const uint64_t begin = key::Offset(row_key);
-                                           if (begin == key::kBaseShown) {
-                                             parts.base_shown_bytes = *value;
-                                           } else {
-                                             parts.extents.Load({begin, *value});
-                                           }
-                                           return true;
-                                         }));
-  RETURN_IF_ERROR(damaged);
+  RETURN_IF_ERROR(LoadExtents(d_.tree.catalog(), content, &parts.extents, &parts.base_shown_bytes));
   return std::make_shared<OverlayBody>(std::move(parts), *this);
 }
 

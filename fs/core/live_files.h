@@ -133,6 +133,9 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   Status AppendReplacingLocked(ContentId content, ContentId replaced, Batch* batch);
   // Its staging file, and the name of that, were synced: a power cut leaves them.
   Status MarkDurableLocked(ContentId content, StageId stage);
+  // Flushes the staging file of a pending content, if it is one still, and settles its
+  // extents. kBusy: it was written meanwhile. Takes the lock itself.
+  Status FlushPending(ContentId content);
   // A staging file has just become the hot copy of what is stored.
   void NoteHotLocked() { stored_sequence_ = d_.tree.catalog().Stats().applied_sequence; }
   // Drops hot copies that nobody has open until they fit their share.

@@ -120,7 +120,7 @@ Status LiveNodes::SyncStage(OpenFile& file) {
     if (content == 0 || file.record.stored) body = nullptr;  // in packs already
   }
   if (!body || !body->stage()) return Status();
-  Status synced = body->stage()->SyncData();
+  Status synced = body->Sync();
   if (synced.ok() && !durable) synced = d_.stages.SyncName(stage);
   if (!synced.ok()) {
     Fence("a staging file could not be flushed: " + synced.ToString());

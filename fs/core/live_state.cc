@@ -106,6 +106,39 @@ Status LiveFiles::MarkDurableLocked(ContentId content, StageId stage) {
   return Status();
 }
 
+Status LiveFiles::FlushPending(ContentId content) {
+  ContentRecord record;
+  std::shared_ptr<Body> body;
+  {
+    MutexLock lock(d_.tree.mutex());
+    const Result<ContentRecord> now = d_.tree.Content(content);
+    if (!now.ok() || now->stored || now->stage == 0) return Status();
+    record = *now;
+    const std::shared_ptr<OpenFile> file = FindLocked(record.inode);
+    if (file && file->content == content) body = file->body();
+  }
+  if (body) return body->Sync();
+  const Result<std::shared_ptr<File>> stage = d_.stages.Open(record.stage, OpenMode::kRead);
+  if (!stage.ok()) return Status();  // stored meanwhile
+  ASSIGN_OR_RETURN(const struct stat before, (*stage)->Stat());
+  RETURN_IF_ERROR((*stage)->SyncData());
+  if (!record.overlay) return Status();
+  MutexLock lock(d_.tree.mutex());
+  ASSIGN_OR_RETURN(record, d_.tree.Content(content));
+  if (record.stored) return Status();
+  ASSIGN_OR_RETURN(const struct stat after, (*stage)->Stat());
+  const std::shared_ptr<OpenFile> file = FindLocked(record.inode);
+  if ((file && file->content == content) || !(Stamp::Of(before) == Stamp::Of(after)))
+    return Status(Code::kBusy);
+  OverlayExtents extents;
+  uint64_t base_shown = 0;
+  RETURN_IF_ERROR(LoadExtents(d_.tree.catalog(), content, &extents, &base_shown));
+  if (extents.settled()) return Status();
+  Batch batch;
+  extents.Settled(content, &batch);
+  return d_.tree.Apply(batch);
+}
+
 void LiveFiles::TrimHotLocked(HotCache* hot) {
   for (size_t tries = hot->files(); tries > 0; --tries) {
     const ContentId content = hot->Excess();

@@ -2,7 +2,7 @@
 
 #include <unordered_set>
 
-#include "fs/core/extent_map.h"
+#include "fs/core/overlay_extents.h"
 #include "store/base/log.h"
 
 namespace varve {
@@ -33,6 +33,7 @@ class Recovery {
   Status Finish(const Staged& staged, ContentRecord record);
   Status FinishLeft(const Staged& staged, ContentRecord record, uint64_t size);
   Status FallBack(const Staged& staged, const ContentRecord& record);
+  Status DropFreshExtents(ContentId content);
   Status ClampOverlay(ContentId content, uint64_t size, Batch* batch);
   Status AppendDropped(const Staged& staged, const ContentRecord& record, Batch* batch);
   // What a name falls back to.
@@ -108,6 +109,7 @@ Status Recovery::RecoverOne(const Staged& staged) {
   const bool trusted = !epoch_changed_ || record.durable;
   if (trusted && stages_.Open(staged.stage, OpenMode::kRead).ok()) {
     kept_.insert(staged.stage);
+    if (epoch_changed_ && record.overlay) RETURN_IF_ERROR(DropFreshExtents(staged.content));
     return Finish(staged, std::move(record));
   }
   lost_.emplace_back(staged, std::move(record));
@@ -197,6 +199,18 @@ Status Recovery::FinishLeft(const Staged& staged, ContentRecord record, uint64_t
   return tree_.Apply(batch);
 }
 
+// Their bytes were not flushed, and may be lost: what was there before shows.
+Status Recovery::DropFreshExtents(ContentId content) {
+  Batch batch;
+  const key::Range range = key::AllExtents(content);
+  RETURN_IF_ERROR(
+      tree_.catalog().Scan(range.begin, range.end, [&](std::string_view row_key, std::string_view) {
+        if (key::IsFreshExtent(row_key)) batch.Delete(std::string(row_key));
+        return true;
+      }));
+  return batch.empty() ? Status() : tree_.Apply(batch);
+}
+
 // A death between a truncation of the staging file and its row.
 Status Recovery::ClampOverlay(ContentId content, uint64_t size, Batch* batch) {
   ASSIGN_OR_RETURN(const std::optional<std::string> row,
@@ -264,12 +278,12 @@ Status Recovery::CopyPending(InodeNumber inode, Found* found, Batch* batch) {
   kept_.insert(record.stage);
   record.inode = inode;
   if (record.overlay) {
-    const key::Range range = key::AllExtents(found->content);
-    RETURN_IF_ERROR(tree_.catalog().Scan(
-        range.begin, range.end, [&](std::string_view row_key, std::string_view row) {
-          batch->Put(key::Extent(content, key::Offset(row_key)), std::string(row));
-          return true;
-        }));
+    OverlayExtents extents;
+    uint64_t base_shown = 0;
+    RETURN_IF_ERROR(LoadExtents(tree_.catalog(), found->content, &extents, &base_shown));
+    batch->Put(key::Extent(content, key::kBaseShown), EncodeOffset(base_shown));
+    for (const ByteRange& extent : extents.shown().All())
+      batch->Put(key::Extent(content, extent.begin), EncodeOffset(extent.end));
   } else {
     record.base = found->content;
   }

@@ -123,11 +123,7 @@ bool Judge::Has(ContentId content, const std::string& bytes) const {
   if (found == e_.contents.end()) return false;
   const ContentFacts& facts = found->second;
   if (facts.promised) {
-    std::vector<BytesPointer> states = facts.states;
-    // A gap of the store, known and rare: the row of an extent may survive and its bytes
-    // not, if it was written after the last fsync. Then zeros are where the base was.
-    if (facts.overlay) states.push_back(MakeBytes(std::string(bytes.size(), '\0')));
-    return IsMixOf(bytes, states);
+    return IsMixOf(bytes, facts.states);
   }
   return std::any_of(facts.states.begin(), facts.states.end(),
                      [&](const BytesPointer& state) { return *state == bytes; });

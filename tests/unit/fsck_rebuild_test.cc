@@ -127,7 +127,7 @@ TEST_F(FsckStoreTest, OverlappingExtents) {
   }
   {
     StoreEditor editor(store_);
-    editor.Put(key::Extent(editor.Content("cold"), 1003), EncodeOffset(1007));
+    editor.Put(key::FreshExtent(editor.Content("cold"), 1003), EncodeOffset(1007));
   }
   FindAndRepair("the extents of /cold overlap");
   StoreSession session(store_);
