@@ -186,7 +186,7 @@ class History:
     def maybe_forgotten(self, name, inode):
         """A name that only ever had one version leaves none when it is renamed away."""
         entries = self.earlier.get(name, ())
-        if all(entry[1].contents is inode.contents for entry in entries):
+        if all(entry[1].contents is inode.contents or entry[3] == "maybe" for entry in entries):
             for entry in entries:
                 entry[3] = "maybe"
 
