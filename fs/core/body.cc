@@ -49,12 +49,19 @@ Result<uint64_t> StagedBody::Seek(uint64_t offset, int whence) {
   return stage_->Seek(offset, whence);
 }
 
-Status StagedBody::Write(uint64_t offset, ByteView bytes) { return stage_->WriteAt(offset, bytes); }
+Status StagedBody::Write(uint64_t offset, ByteView bytes) {
+  ASSIGN_OR_RETURN(const uint64_t size, SizeBytes());
+  const Status written = stage_->WriteAt(offset, bytes);
+  // A full disk may have taken a part of it. The kernel lets nobody else make the file
+  // longer meanwhile.
+  if (!written.ok() && offset + bytes.size() > size) (void)stage_->Truncate(size);
+  return written;
+}
 
 Status StagedBody::Append(ByteView bytes) {
   MutexLock lock(append_mutex_);
   ASSIGN_OR_RETURN(const uint64_t size, SizeBytes());
-  return stage_->WriteAt(size, bytes);
+  return Write(size, bytes);
 }
 
 Status StagedBody::Truncate(uint64_t size) { return stage_->Truncate(size); }

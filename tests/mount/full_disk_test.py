@@ -118,8 +118,8 @@ class FullDisk(MountTestCase):
                         before.f_bavail * before.f_frsize - (40 << 20))
         self.fill()
         full = os.statvfs(self.mount.root)
-        # The ballast may just have been given back to the disk.
-        self.assertLess(full.f_bavail * full.f_frsize, (32 << 20) + IMAGE_BYTES // 16)
+        # The ballast and hot copies may just have been given back to the disk.
+        self.assertLess(full.f_bavail, before.f_bavail / 4)
 
 
 if __name__ == "__main__":
