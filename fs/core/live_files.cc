@@ -211,7 +211,8 @@ Status LiveFiles::BeginFreshLocked(OpenFile& file, InodeRecord* record) {
 
 // The hot copy becomes a new live content; what it was is safe in packs.
 Status LiveFiles::BeginHotLocked(OpenFile& file, InodeRecord* record) {
-  RETURN_IF_ERROR(SyncStoredRows());
+  RETURN_IF_ERROR(SyncStoredRowsLocked(file, record));
+  if (file.record.stage == 0) return BeginOverlayLocked(file, record);
   ContentRecord left = file.record;
   left.stage = 0;
   return TakeOverStageLocked(file, left, record);
@@ -219,9 +220,17 @@ Status LiveFiles::BeginHotLocked(OpenFile& file, InodeRecord* record) {
 
 // A staging file that was synced is believed after a power cut until the rows are durable
 // that say that its content is stored. So they are before it changes.
-Status LiveFiles::SyncStoredRows() {
+// The flush does without the mutex.
+Status LiveFiles::SyncStoredRowsLocked(OpenFile& file, InodeRecord* record) {
   Catalog& catalog = d_.tree.catalog();
-  return catalog.Stats().synced_sequence < stored_sequence_ ? catalog.SyncLog() : Status();
+  if (catalog.Stats().synced_sequence >= stored_sequence_) return Status();
+  d_.tree.mutex().Unlock();
+  const Status synced = catalog.SyncLog();
+  d_.tree.mutex().Lock();
+  RETURN_IF_ERROR(synced);
+  ASSIGN_OR_RETURN(*record, d_.tree.Inode(file.inode));
+  ASSIGN_OR_RETURN(file.record, d_.tree.Content(file.content));
+  return Status();
 }
 
 // The pending content keeps what it is in a copy; the file goes on with the original,

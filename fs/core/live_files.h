@@ -166,7 +166,7 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   // is ready to be written then.
   Status TakeOverStageLocked(OpenFile& file, const ContentRecord& left, InodeRecord* record);
   Status TruncateSharedLocked(OpenFile& file, InodeRecord* record);
-  Status SyncStoredRows();
+  Status SyncStoredRowsLocked(OpenFile& file, InodeRecord* record) NO_THREAD_SAFETY_ANALYSIS;
   // A copy of its staging file, as durable as the original.
   Result<StageId> CopyAsideLocked(OpenFile& file, InodeRecord* record) NO_THREAD_SAFETY_ANALYSIS;
   Result<StageId> CopyStage(StageId source);

@@ -94,7 +94,7 @@ Status LiveFiles::TruncateSharedLocked(OpenFile& file, InodeRecord* record) {
   }
   if (file.record.stored) {
     if (copy != 0) d_.stages.Remove(std::exchange(copy, 0));  // stored meanwhile
-    RETURN_IF_ERROR(SyncStoredRows());
+    RETURN_IF_ERROR(SyncStoredRowsLocked(file, record));
   }
   ContentRecord left = file.record;
   left.stage = copy;
