@@ -289,6 +289,7 @@ void Digester::FinishGroup(std::vector<std::unique_ptr<Job>> jobs) {
 }
 
 Status Digester::AppendStoredLocked(const Job& job, ContentRecord* record, Batch* batch) {
+  if (job.record.overlay && d_.files.IsFlushedLocked(job.content)) return Status(Code::kBusy);
   ASSIGN_OR_RETURN(*record, d_.tree.Content(job.content));
   const bool keep = KeepsStageLocked(job);
   batch->Append(job.digested.batch);

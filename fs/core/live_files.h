@@ -133,6 +133,18 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   Status AppendReplacingLocked(ContentId content, ContentId replaced, Batch* batch);
   // Its staging file, and the name of that, were synced: a power cut leaves them.
   Status MarkDurableLocked(ContentId content, StageId stage);
+  // Around Body::Sync, which takes the time of a disk and settles rows of an overlay.
+  // Meanwhile the overlay has no other body, and does not end: a digest that is done
+  // waits for the flush. REQUIRES: a content that is not captured has a handle.
+  struct Flush {
+    std::shared_ptr<OpenFile> file;  // null: there is nothing to flush
+    std::shared_ptr<Body> body;
+    ContentId content = 0;
+    ContentRecord record;  // as it was when the flush began
+  };
+  Flush BeginFlushLocked(InodeNumber inode);
+  void EndFlushLocked(const Flush& flush);
+  bool IsFlushedLocked(ContentId content) const { return flushing_.count(content) != 0; }
   // Flushes the staging file of a pending content, if it is one still, and settles its
   // extents. kBusy: it was written meanwhile. Takes the lock itself.
   Status FlushPending(ContentId content);
@@ -185,9 +197,10 @@ class LiveFiles final : public OverlayLog, public VersionReader {
 
   // Guarded by Tree::mutex().
   std::unordered_map<InodeNumber, std::shared_ptr<OpenFile>> files_;
-  std::set<InodeNumber> snapshots_;  // inodes that want one
-  uint64_t stored_sequence_ = 0;     // of the newest row that left a hot copy
-  CondVar changed_;                  // a handle was released, an exchange ended
+  std::unordered_map<ContentId, unsigned> flushing_;  // how many flushes are under way
+  std::set<InodeNumber> snapshots_;                   // inodes that want one
+  uint64_t stored_sequence_ = 0;                      // of the newest row that left a hot copy
+  CondVar changed_;                                   // a handle was released, an exchange ended
 };
 
 }  // namespace varve

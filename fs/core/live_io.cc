@@ -98,7 +98,7 @@ void LiveNodes::Release(NodeId node, HandleId handle) {
 Status LiveNodes::Fsync(NodeId, HandleId handle, bool) {
   RETURN_IF_ERROR(Syncable());
   OpenFile& file = *FileOf(handle)->file;
-  RETURN_IF_ERROR(SyncStage(file));
+  RETURN_IF_ERROR(SyncStage(file.inode, SyncedContents::kAll));
   {
     MutexLock lock(d_.tree.mutex());
     d_.files.WantSnapshotLocked(file, d_.clock.MonotonicNs());
@@ -106,35 +106,30 @@ Status LiveNodes::Fsync(NodeId, HandleId handle, bool) {
   return d_.tree.catalog().SyncLog();
 }
 
-Status LiveNodes::SyncStage(OpenFile& file) {
-  StageId stage = 0;
-  ContentId content = 0;
-  bool durable = false;
-  std::shared_ptr<Body> body;
+Status LiveNodes::SyncStage(InodeNumber inode, SyncedContents which) {
+  LiveFiles::Flush flush;
   {
     MutexLock lock(d_.tree.mutex());
-    body = file.body();
-    content = file.content;
-    stage = file.record.stage;
-    durable = file.record.durable;
-    if (content == 0 || file.record.stored) body = nullptr;  // in packs already
+    flush = d_.files.BeginFlushLocked(inode);
+    if (!flush.file) return Status();
+    if (which == SyncedContents::kCaptured && !flush.record.captured) {
+      d_.files.EndFlushLocked(flush);
+      return Status();
+    }
   }
-  if (!body || !body->stage()) return Status();
-  Status synced = body->Sync();
-  if (synced.ok() && !durable) synced = d_.stages.SyncName(stage);
-  if (!synced.ok()) {
-    Fence("a staging file could not be flushed: " + synced.ToString());
-    return synced;
-  }
-  if (durable) return Status();
+  Status synced = flush.body->Sync();
+  if (synced.ok() && !flush.record.durable) synced = d_.stages.SyncName(flush.record.stage);
+  if (!synced.ok()) Fence("a staging file could not be flushed: " + synced.ToString());
   MutexLock lock(d_.tree.mutex());
-  return d_.files.MarkDurableLocked(content, stage);
+  d_.files.EndFlushLocked(flush);
+  if (!synced.ok() || flush.record.durable) return synced;
+  return d_.files.MarkDurableLocked(flush.content, flush.record.stage);
 }
 
 // `varve sync`: what is open is captured as it is, and all of it is stored soon.
 Status LiveNodes::Sync(InodeNumber inode) {
   RETURN_IF_ERROR(Syncable());
-  std::vector<std::shared_ptr<OpenFile>> open;
+  std::vector<InodeNumber> open;
   bool everything = false;
   {
     MutexLock lock(d_.tree.mutex());
@@ -143,12 +138,12 @@ Status LiveNodes::Sync(InodeNumber inode) {
     everything = S_ISDIR(record.mode);
     if (everything) {
       // Also what was closed a moment ago: its RELEASE may still be on its way.
-      open = d_.files.AllLocked();
-    } else if (std::shared_ptr<OpenFile> file = d_.files.FindLocked(inode)) {
-      open.push_back(std::move(file));
+      for (const auto& file : d_.files.AllLocked()) open.push_back(file->inode);
+    } else {
+      open.push_back(inode);
     }
   }
-  for (const std::shared_ptr<OpenFile>& file : open) RETURN_IF_ERROR(SyncStage(*file));
+  for (const InodeNumber file : open) RETURN_IF_ERROR(SyncStage(file, SyncedContents::kCaptured));
   RETURN_IF_ERROR(d_.hurry(everything));
   return d_.tree.catalog().SyncLog();
 }

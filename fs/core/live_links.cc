@@ -108,8 +108,9 @@ Status LiveNodes::AppendRemovalLocked(InodeNumber inode, const InodeRecord& reco
 }
 
 bool LiveNodes::IsForgottenLocked(InodeNumber inode) {
-  return orphans_.contains(inode) && !lookups_.contains(inode) &&
-         d_.files.FindLocked(inode) == nullptr;
+  if (!orphans_.contains(inode) || lookups_.contains(inode)) return false;
+  const std::shared_ptr<OpenFile> file = d_.files.FindLocked(inode);
+  return !file || file->handles == 0;
 }
 
 void LiveNodes::RemoveIfForgottenLocked(InodeNumber inode) {
@@ -128,6 +129,10 @@ void LiveNodes::RemoveForgottenLocked() {
   std::vector<StageId> dropped;
   for (const InodeNumber inode : std::exchange(forgotten_, {})) {
     if (!IsForgottenLocked(inode)) continue;  // it is open again, or was listed twice
+    if (d_.files.FindLocked(inode)) {         // it is being flushed
+      forgotten_.push_back(inode);
+      continue;
+    }
     const Result<InodeRecord> record = d_.tree.Inode(inode);
     Status status = record.status();
     if (record.ok()) status = AppendRemovalLocked(inode, *record, &batch, &dropped);

@@ -154,7 +154,10 @@ class LiveNodes final : public NodeOps, public LiveLookup {
 
   // Before bytes change by way of the daemon. The capability always goes.
   Status ClearPrivileges(InodeNumber inode, OpenFile& file, bool clear_set_id);
-  Status SyncStage(OpenFile& file);
+  // One that is not captured goes with its last handle, so only who has a handle may
+  // flush it.
+  enum class SyncedContents { kCaptured, kAll };
+  Status SyncStage(InodeNumber inode, SyncedContents which);
   Status Sync(InodeNumber inode);
   Status ResizeLocked(OpenFile& file, InodeRecord* record, uint64_t size, FileHandle* handle);
   Result<Attributes> ChangeLocked(const Caller& caller, InodeNumber inode,

@@ -106,18 +106,39 @@ Status LiveFiles::MarkDurableLocked(ContentId content, StageId stage) {
   return Status();
 }
 
+LiveFiles::Flush LiveFiles::BeginFlushLocked(InodeNumber inode) {
+  const std::shared_ptr<OpenFile> file = FindLocked(inode);
+  if (!file || file->content == 0 || file->record.stored) return {};  // in packs already
+  const std::shared_ptr<Body> body = file->body();
+  if (!body || !body->stage()) return {};
+  ++file->users;
+  ++flushing_[file->content];
+  return {file, body, file->content, file->record};
+}
+
+void LiveFiles::EndFlushLocked(const Flush& flush) {
+  const auto it = flushing_.find(flush.content);
+  if (--it->second == 0) flushing_.erase(it);
+  if (--flush.file->users == 0) SettleLocked(*flush.file);
+}
+
 Status LiveFiles::FlushPending(ContentId content) {
   ContentRecord record;
-  std::shared_ptr<Body> body;
+  Flush flush;
   {
     MutexLock lock(d_.tree.mutex());
     const Result<ContentRecord> now = d_.tree.Content(content);
     if (!now.ok() || now->stored || now->stage == 0) return Status();
     record = *now;
     const std::shared_ptr<OpenFile> file = FindLocked(record.inode);
-    if (file && file->content == content) body = file->body();
+    if (file && file->content == content) flush = BeginFlushLocked(record.inode);
   }
-  if (body) return body->Sync();
+  if (flush.body) {
+    const Status flushed = flush.body->Sync();
+    MutexLock lock(d_.tree.mutex());
+    EndFlushLocked(flush);
+    return flushed;
+  }
   const Result<std::shared_ptr<File>> stage = d_.stages.Open(record.stage, OpenMode::kRead);
   if (!stage.ok()) return Status();  // stored meanwhile
   ASSIGN_OR_RETURN(const struct stat before, (*stage)->Stat());

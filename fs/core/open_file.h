@@ -45,7 +45,7 @@ struct OpenFile {
   unsigned handles = 0;
   unsigned writers = 0;
   unsigned unclosed = 0;    // writers that no FLUSH has come for
-  unsigned users = 0;       // operations that work on it now
+  unsigned users = 0;       // operations and flushes that work on it now
   bool used = false;        // by one of them; the others wait for their turn
   bool capability = false;  // it has a security.capability, to be cleared by writes
 

@@ -20,6 +20,7 @@ namespace {
 using testing::CoreWorld;
 using testing::Ending;
 using testing::Random;
+using testing::SimStore;
 using testing::TestRounds;
 using testing::TestSeed;
 
@@ -195,6 +196,41 @@ TEST_F(CoreSimTest, PowerCuts) {
     world.Open();
     world.Check();
   }
+}
+
+// A digest that ends while an fsync still waits for the disk.
+TEST_F(CoreSimTest, DigestDuringAFlush) {
+  SimStore store({});
+  ASSERT_TRUE(store.Open().ok());
+  LiveNodes& live = store.parts().live();
+  Digester& digester = store.parts().digester();
+  const auto close = [&](NodeId node, HandleId handle) {
+    ASSERT_TRUE(live.Flush(node, handle).ok());
+    live.Release(node, handle);
+    store.clock().Advance(300 * kMillisecond);
+  };
+  const auto created = live.Create(Caller{}, kRootNode, "small", 0644, O_WRONLY);
+  ASSERT_TRUE(created.ok());
+  const NodeId node = created->entry.node;
+  ASSERT_TRUE(
+      live.Write(node, created->opened.handle, 0, AsBytes(std::string(9000, 'a')), false).ok());
+  close(node, created->opened.handle);
+  digester.RunReady();
+
+  const auto writing = live.Open(Caller{}, node, O_RDWR);
+  ASSERT_TRUE(writing.ok());
+  ASSERT_TRUE(live.Write(node, writing->handle, 100, AsBytes("changed"), false).ok());
+  const auto reading = live.Open(Caller{}, node, O_RDONLY);
+  ASSERT_TRUE(reading.ok());
+  close(node, writing->handle);
+  store.disk().DuringNextSync([&] { digester.RunReady(); });
+  ASSERT_TRUE(live.Fsync(node, reading->handle, false).ok());
+  EXPECT_EQ(store.Fsck(true), "");
+
+  store.clock().Advance(300 * kMillisecond);
+  digester.RunReady();
+  EXPECT_EQ(digester.Pending().files, 0u);
+  EXPECT_EQ(store.Fsck(true), "");
 }
 
 }  // namespace

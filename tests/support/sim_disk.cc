@@ -1,6 +1,7 @@
 #include "tests/support/sim_disk.h"
 
 #include <limits>
+#include <utility>
 
 #include "tests/support/sim_file.h"
 
@@ -179,6 +180,20 @@ void SimDisk::FailCall(uint64_t n, int os_errno) {
 void SimDisk::FailChange(uint64_t n, int os_errno) {
   MutexLock lock(mutex_);
   failing_changes_[n] = os_errno;
+}
+
+void SimDisk::DuringNextSync(std::function<void()> what) {
+  MutexLock lock(mutex_);
+  during_sync_ = std::move(what);
+}
+
+void SimDisk::RunDuringSync() {
+  std::function<void()> what;
+  {
+    MutexLock lock(mutex_);
+    what = std::exchange(during_sync_, nullptr);
+  }
+  if (what) what();
 }
 
 uint64_t SimDisk::fault_count() const {

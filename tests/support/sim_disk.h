@@ -34,6 +34,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -71,6 +72,8 @@ class SimDisk final : public Disk {
   void FailCall(uint64_t n, int os_errno);
   // The same, counted in changes.
   void FailChange(uint64_t n, int os_errno);
+  // Runs once, in the middle of the next SyncData: what other threads do meanwhile.
+  void DuringNextSync(std::function<void()> what);
   // Calls that failed because of that.
   uint64_t fault_count() const;
   // The machine crashes at change number `n`.
@@ -103,6 +106,7 @@ class SimDisk final : public Disk {
   // Room for `pages` more pages?
   bool HasRoom(uint64_t pages) const REQUIRES(mutex_);
   void Forget() REQUIRES(mutex_);
+  void RunDuringSync();
 
   // One lock for the whole disk; Files take it too.
   mutable Mutex mutex_;
@@ -112,6 +116,7 @@ class SimDisk final : public Disk {
   std::map<uint64_t, int> failing_ GUARDED_BY(mutex_);
   uint64_t faults_ GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, int> failing_changes_ GUARDED_BY(mutex_);
+  std::function<void()> during_sync_ GUARDED_BY(mutex_);
   uint64_t crash_at_ GUARDED_BY(mutex_);
   bool crashed_ GUARDED_BY(mutex_) = false;
   uint64_t capacity_pages_ GUARDED_BY(mutex_);

@@ -164,6 +164,7 @@ Result<uint64_t> SimFile::CopyFrom(File& source, uint64_t source_offset, uint64_
 }
 
 Status SimFile::SyncData() {
+  disk_.RunDuringSync();
   MutexLock lock(disk_.mutex_);
   if (process_ != disk_.process_) return Failure(EIO, "sync");
   const SimDisk::Verdict verdict =
