@@ -83,18 +83,20 @@ Status CheckStorePath(const std::string& store_path, const std::string& mount_po
 }
 
 Status CheckStoreIsFree(const std::string& store_path) {
-  ASSIGN_OR_RETURN(const std::optional<StoreHolder> holder, FindStoreHolder(store_path));
-  if (!holder) return Status();
-  const std::string shown = Printable(store_path);
-  if (IsStillMounted(*holder)) {
-    return Refuse(fmt::format("{} is mounted at {} already (process {})", shown,
-                              Printable(holder->mount_point), holder->pid));
+  for (;;) {
+    ASSIGN_OR_RETURN(const std::optional<StoreHolder> holder, FindStoreHolder(store_path));
+    if (!holder) return Status();
+    const std::string shown = Printable(store_path);
+    if (IsStillMounted(*holder)) {
+      return Refuse(fmt::format("{} is mounted at {} already (process {})", shown,
+                                Printable(holder->mount_point), holder->pid));
+    }
+    if (holder->mount_point.empty()) {
+      return Refuse(fmt::format("{} is in use by process {}", shown, holder->pid));
+    }
+    // Unmounted, but its daemon still stores what was pending.
+    RETURN_IF_ERROR(WaitForStore(store_path, -1).status());
   }
-  if (holder->mount_point.empty()) {
-    return Refuse(fmt::format("{} is in use by process {}", shown, holder->pid));
-  }
-  // Unmounted, but its daemon still stores what was pending.
-  return WaitForStore(store_path, -1).status();
 }
 
 bool UserMayAllowOther() {

@@ -107,4 +107,9 @@ Result<MountedPath> FindMount(const std::string& path) {
   return found;
 }
 
+bool IsMounted(const Mount& mount) {
+  const Result<MountedPath> found = FindMount(mount.root);
+  return found.ok() && found->relative.empty() && found->mount.store == mount.store;
+}
+
 }  // namespace varve

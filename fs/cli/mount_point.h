@@ -30,6 +30,9 @@ Result<MountedPath> FindMount(const std::string& path);
 // it is gone or another user's.
 std::vector<Mount> ListMounts(const std::string& mountinfo = "/proc/self/mountinfo");
 
+// Is this one there, dead or not?
+bool IsMounted(const Mount& mount);
+
 // `path` made absolute and free of ".", ".." and symbolic links, without asking a
 // mount that may be dead: what cannot be resolved stays as it is written.
 std::string AbsolutePath(const std::string& path);

@@ -150,14 +150,17 @@ Result<bool> MountServer::MakeRoom() {
   const bool stopped = stage_ == Stage::kStopped;
   if (stopped) reporter_.Failed("a signal came before the mount was live");
   if (!request_.replaces_dead_mount) return !stopped;
-  const Result<MountedPath> dead = FindMount(request_.mount_point);
-  if (!dead.ok() || !dead->relative.empty() || dead->mount.store != request_.store_path) {
+  const Mount dead{request_.mount_point, request_.store_path};
+  Status removed;
+  if (IsMounted(dead)) {
+    // Only now: until here the dead mount has kept everybody out of the directory below.
+    removed = Unmount(request_.mount_point, {.lazy = true});
+    if (removed.ok()) return !stopped;
+  }
+  if (!IsMounted(dead)) {  // somebody else was faster
     LogInfo("{} was unmounted while it had no daemon", request_.mount_point);
     return false;
   }
-  // Only now: until here the dead mount has kept everybody out of the directory below.
-  const Status removed = Unmount(request_.mount_point, {.lazy = true});
-  if (removed.ok()) return !stopped;
   return Status(Code::kIo, fmt::format("the dead mount at {} could not be taken away: {}",
                                        request_.mount_point, removed.ToString()));
 }

@@ -67,6 +67,7 @@ Result<bool> WaitForStore(const std::string& store_path, int64_t timeout_ns) {
   for (;;) {
     ASSIGN_OR_RETURN(const std::optional<StoreHolder> holder, FindStoreHolder(store_path));
     if (!holder) return true;
+    if (IsStillMounted(*holder)) return false;
     const int64_t waited_ns = clock.MonotonicNs() - start_ns;
     if (timeout_ns >= 0 && waited_ns >= timeout_ns) return false;
     progress.Update(0, 0, fmt::format("for process {} to store what is pending", holder->pid));

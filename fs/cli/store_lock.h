@@ -23,8 +23,8 @@ Result<std::optional<StoreHolder>> FindStoreHolder(const std::string& store_path
 // True while `holder` shows the store to anybody: else its daemon is finishing.
 bool IsStillMounted(const StoreHolder& holder);
 
-// Returns true once nobody holds the store, false after `timeout_ns` (< 0: never).
-// Says on a terminal what it waits for.
+// Returns true once nobody holds the store, false after `timeout_ns` (< 0: never) or
+// when it is mounted: that may last. Says on a terminal what it waits for.
 Result<bool> WaitForStore(const std::string& store_path, int64_t timeout_ns);
 
 }  // namespace varve

@@ -111,8 +111,7 @@ std::optional<ExitCode> Supervisor::Judge(int status, int64_t lived_ns) {
 }
 
 bool Supervisor::LeftItsMount() const {
-  const Result<MountedPath> found = FindMount(request_.mount_point);
-  return found.ok() && found->relative.empty() && found->mount.store == request_.store_path;
+  return IsMounted({request_.mount_point, request_.store_path});
 }
 
 ExitCode Supervisor::GiveUp(const std::string& end) const {

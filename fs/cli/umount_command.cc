@@ -61,9 +61,10 @@ class Unmounter {
  private:
   // Waits until nothing is pending, or no more progress is made, or time is up.
   void AwaitDrained();
+  ExitCode FinishMounted(const Status& status);
   // Waits until the daemon has let go of the store, and is gone.
-  ExitCode AwaitDaemon(const UniqueFd& daemon);
-  ExitCode Finish(ExitCode code, const std::string& sentence) const;
+  ExitCode AwaitDaemon(UniqueFd daemon);
+  ExitCode Finish(ExitCode code, const std::string& sentence);
   int64_t WaitedNs() { return clock_.MonotonicNs() - start_ns_; }
   bool TimeIsUp() {
     return request_.timeout_seconds >= 0 &&
@@ -76,7 +77,6 @@ class Unmounter {
   const int64_t start_ns_;
   std::optional<Pending> left_;
   bool unmounted_ = false;
-  int64_t waited_ns_ = 0;
 };
 
 void Unmounter::AwaitDrained() {
@@ -105,34 +105,44 @@ UniqueFd OpenDaemon(const std::string& store_path) {
   return UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, (*holder)->pid, 0)));
 }
 
-ExitCode Unmounter::AwaitDaemon(const UniqueFd& daemon) {
-  const int64_t timeout_ns =
-      request_.timeout_seconds < 0
-          ? -1
-          : std::max<int64_t>(0, static_cast<int64_t>(request_.timeout_seconds * 1e9) - WaitedNs());
-  const Result<bool> free = WaitForStore(mount_.store, timeout_ns);
-  if (free.ok() && *free && daemon.valid()) {
+ExitCode Unmounter::AwaitDaemon(UniqueFd daemon) {
+  for (;;) {
+    const int64_t timeout_ns =
+        request_.timeout_seconds < 0
+            ? -1
+            : std::max<int64_t>(0,
+                                static_cast<int64_t>(request_.timeout_seconds * 1e9) - WaitedNs());
+    const Result<bool> free = WaitForStore(mount_.store, timeout_ns);
+    // A store of another user, or one that is out of reach, cannot be asked.
+    if (!free.ok()) return Finish(kDone, "");
+    if (*free) break;
+    if (TimeIsUp() || !IsMounted(mount_)) {
+      return Finish(kIncomplete,
+                    fmt::format("{} is unmounted, but its daemon still stores what was "
+                                "pending; the store {} is in use until then",
+                                Printable(mount_.root), Printable(mount_.store)));
+    }
+    // A supervisor had begun to replace a dead daemon, and did not see the umount.
+    daemon = OpenDaemon(mount_.store);
+    const Status status = Unmount(mount_.root);
+    if (!status.ok()) return FinishMounted(status);
+  }
+  if (daemon.valid()) {
     struct pollfd end {
       daemon.get(), POLLIN, 0
     };
     poll(&end, 1, kLastStepsMs);
   }
-  waited_ns_ = WaitedNs();
-  if (free.ok() && *free) return Finish(kDone, "");
-  // A store of another user, or one that is out of reach, cannot be asked.
-  if (!free.ok()) return Finish(kDone, "");
-  return Finish(kIncomplete, fmt::format("{} is unmounted, but its daemon still stores what was "
-                                         "pending; the store {} is in use until then",
-                                         Printable(mount_.root), Printable(mount_.store)));
+  return Finish(kDone, "");
 }
 
-ExitCode Unmounter::Finish(ExitCode code, const std::string& sentence) const {
+ExitCode Unmounter::Finish(ExitCode code, const std::string& sentence) {
   if (request_.json) {
     nlohmann::ordered_json out = {{"mount_point", mount_.root},
                                   {"store", mount_.store},
                                   {"unmounted", unmounted_},
                                   {"complete", code == kDone},
-                                  {"seconds", static_cast<double>(waited_ns_) / 1e9}};
+                                  {"seconds", static_cast<double>(WaitedNs()) / 1e9}};
     if (!sentence.empty()) out["message"] = sentence;
     fmt::print("{}\n", out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   }
@@ -143,26 +153,27 @@ ExitCode Unmounter::Finish(ExitCode code, const std::string& sentence) const {
 ExitCode Unmounter::Run() {
   if (!request_.lazy) AwaitDrained();
   if (TimeIsUp() && left_ && left_->files > 0) {
-    waited_ns_ = WaitedNs();
     return Finish(kIncomplete, fmt::format("{} left to store after {:g} s; {} is still mounted",
                                            DescribePending(*left_), request_.timeout_seconds,
                                            Printable(mount_.root)));
   }
-  const UniqueFd daemon = OpenDaemon(mount_.store);
+  UniqueFd daemon = OpenDaemon(mount_.store);
   const Status status = Unmount(mount_.root, {.lazy = request_.lazy});
-  waited_ns_ = WaitedNs();
-  if (!status.ok()) {
-    const std::string reason =
-        status.os_errno() == EBUSY
-            ? DescribeUsers(mount_.root)
-            : fmt::format("cannot be unmounted: {}", status.context().empty()
-                                                         ? std::strerror(status.os_errno())
-                                                         : std::string(status.context()));
-    return Finish(kFailed, fmt::format("{} {}", Printable(mount_.root), reason));
-  }
+  if (!status.ok()) return FinishMounted(status);
   unmounted_ = true;
   // Who detaches lazily does not want to wait for the last user.
-  return request_.lazy ? Finish(kDone, "") : AwaitDaemon(daemon);
+  return request_.lazy ? Finish(kDone, "") : AwaitDaemon(std::move(daemon));
+}
+
+ExitCode Unmounter::FinishMounted(const Status& status) {
+  unmounted_ = false;
+  const std::string reason =
+      status.os_errno() == EBUSY
+          ? DescribeUsers(mount_.root)
+          : fmt::format("cannot be unmounted: {}", status.context().empty()
+                                                       ? std::strerror(status.os_errno())
+                                                       : std::string(status.context()));
+  return Finish(kFailed, fmt::format("{} {}", Printable(mount_.root), reason));
 }
 
 ExitCode RunUmount(const UmountRequest& request) {
