@@ -8,7 +8,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
+#include <future>
 
 #include "store/base/log.h"
 #include "tests/support/core_world.h"
@@ -198,39 +200,91 @@ TEST_F(CoreSimTest, PowerCuts) {
   }
 }
 
-// A digest that ends while an fsync still waits for the disk.
-TEST_F(CoreSimTest, DigestDuringAFlush) {
-  SimStore store({});
-  ASSERT_TRUE(store.Open().ok());
-  LiveNodes& live = store.parts().live();
-  Digester& digester = store.parts().digester();
-  const auto close = [&](NodeId node, HandleId handle) {
-    ASSERT_TRUE(live.Flush(node, handle).ok());
-    live.Release(node, handle);
-    store.clock().Advance(300 * kMillisecond);
-  };
-  const auto created = live.Create(Caller{}, kRootNode, "small", 0644, O_WRONLY);
-  ASSERT_TRUE(created.ok());
-  const NodeId node = created->entry.node;
-  ASSERT_TRUE(
-      live.Write(node, created->opened.handle, 0, AsBytes(std::string(9000, 'a')), false).ok());
-  close(node, created->opened.handle);
-  digester.RunReady();
+// One file, stored without a hot copy: who changes it gets an overlay.
+class OverlayFlushTest : public CoreSimTest {
+ protected:
+  void SetUp() override {
+    CoreSimTest::SetUp();
+    ASSERT_TRUE(store_.Open().ok());
+    const auto created = live().Create(Caller{}, kRootNode, "small", 0644, O_WRONLY);
+    ASSERT_TRUE(created.ok());
+    node_ = created->entry.node;
+    Write(created->opened.handle, 0, bytes_);
+    Close(created->opened.handle);
+    Digest();
+  }
 
-  const auto writing = live.Open(Caller{}, node, O_RDWR);
-  ASSERT_TRUE(writing.ok());
-  ASSERT_TRUE(live.Write(node, writing->handle, 100, AsBytes("changed"), false).ok());
-  const auto reading = live.Open(Caller{}, node, O_RDONLY);
-  ASSERT_TRUE(reading.ok());
-  close(node, writing->handle);
-  store.disk().DuringNextSync([&] { digester.RunReady(); });
-  ASSERT_TRUE(live.Fsync(node, reading->handle, false).ok());
-  EXPECT_EQ(store.Fsck(true), "");
+  LiveNodes& live() { return store_.parts().live(); }
+  HandleId Open(int flags) {
+    const auto opened = live().Open(Caller{}, node_, flags);
+    EXPECT_TRUE(opened.ok());
+    return opened.ok() ? opened->handle : 0;
+  }
+  void Write(HandleId handle, uint64_t offset, const std::string& text) {
+    ASSERT_TRUE(live().Write(node_, handle, offset, AsBytes(text), false).ok());
+    bytes_.replace(offset, text.size(), text);
+  }
+  void Close(HandleId handle) {
+    ASSERT_TRUE(live().Flush(node_, handle).ok());
+    live().Release(node_, handle);
+  }
+  void Digest() {
+    store_.clock().Advance(300 * kMillisecond);
+    store_.parts().digester().RunReady();
+  }
+  std::string Read() {
+    const HandleId handle = Open(O_RDONLY);
+    const auto reply = live().Read(node_, handle, 0, 1 << 20);
+    std::string bytes;
+    if (reply.ok())
+      for (const ByteView part : reply->parts) bytes.append(AsText(part));
+    live().Release(node_, handle);
+    return bytes;
+  }
 
-  store.clock().Advance(300 * kMillisecond);
-  digester.RunReady();
-  EXPECT_EQ(digester.Pending().files, 0u);
-  EXPECT_EQ(store.Fsck(true), "");
+  SimStore store_{{}};
+  NodeId node_ = 0;
+  std::string bytes_ = std::string(9000, 'a');
+};
+
+TEST_F(OverlayFlushTest, ADigestEndsDuringAFlush) {
+  const HandleId writing = Open(O_RDWR);
+  Write(writing, 100, "changed");
+  const HandleId reading = Open(O_RDONLY);
+  Close(writing);
+  store_.disk().DuringNextSync([&] { Digest(); });
+  ASSERT_TRUE(live().Fsync(node_, reading, false).ok());
+  EXPECT_EQ(store_.Fsck(true), "");
+  Digest();
+  EXPECT_EQ(store_.parts().digester().Pending().files, 0u);
+  EXPECT_EQ(store_.Fsck(true), "");
+  EXPECT_EQ(Read(), bytes_);
+}
+
+TEST_F(OverlayFlushTest, TheFileIsOpenedAnewDuringAFlush) {
+  const HandleId writing = Open(O_RDWR);
+  Write(writing, 100, "changed");
+  const HandleId reading = Open(O_RDONLY);
+  Close(writing);
+  const ContentId content = store_.parts().tree().Inode(node_)->content;
+  HandleId second = 0;
+  std::future<void> written;
+  store_.disk().DuringNextSync([&] {
+    live().Release(node_, reading);
+    second = Open(O_RDWR);
+    // It may wait for the flush.
+    written = std::async(std::launch::async, [&] { Write(second, 107, "more"); });
+    written.wait_for(std::chrono::milliseconds(100));
+  });
+  store_.clock().Advance(10'000 * kMillisecond);
+  ASSERT_TRUE(store_.parts().files().FlushPending(content).ok());
+  written.get();
+  Close(second);
+  EXPECT_EQ(Read(), bytes_);
+  store_.ProcessDeath();
+  ASSERT_TRUE(store_.Open().ok());
+  EXPECT_EQ(Read(), bytes_);
+  EXPECT_EQ(store_.Fsck(true), "");
 }
 
 }  // namespace
