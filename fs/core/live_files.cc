@@ -332,7 +332,7 @@ Result<Opened> LiveFiles::OpenLocked(const std::shared_ptr<OpenFile>& file,
     opened.keep_cache = true;  // every change of the bytes goes through the kernel
     // Who only writes needs no page cache: the pages that he writes go to the staging
     // file's at once. The kernel drops what readers have cached of them.
-    opened.direct_io = (flags & O_ACCMODE) == O_WRONLY;
+    opened.direct_io = d_.direct_writes && (flags & O_ACCMODE) == O_WRONLY;
   }
   opened.no_flush = !writable;
   ++file->handles;

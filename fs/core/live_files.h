@@ -59,11 +59,13 @@ class LiveFiles final : public OverlayLog, public VersionReader {
     KernelChannel& kernel;
     Clock& clock;
     bool passthrough = true;
+    bool direct_writes = false;
   };
   explicit LiveFiles(const Dependencies& dependencies) : d_(dependencies) {}
 
   void SetDigestQueue(DigestQueue* queue) { queue_ = queue; }
   void SetPassthrough(bool on) { d_.passthrough = on; }
+  void SetDirectWrites(bool on) { d_.direct_writes = on; }
 
   // Makes the content and staging file of a new regular file; adds its rows.
   struct Fresh {

@@ -132,6 +132,7 @@ void StoreVolume::SetMountFacts(const MountFacts& facts) {
   {
     MutexLock lock(parts_->tree().mutex());
     parts_->files().SetPassthrough(options_.passthrough && facts.passthrough);
+    parts_->files().SetDirectWrites(facts.direct_writes);
   }
   MutexLock lock(facts_mutex_);
   facts_ = facts;

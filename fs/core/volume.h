@@ -28,6 +28,7 @@ struct VolumeOptions {
 // What fs/fuse knows about the mount, for `status`.
 struct MountFacts {
   bool passthrough = false;
+  bool direct_writes = false;      // the kernel drops cached pages that a direct write changes
   std::string passthrough_reason;  // why not, "" when on
   bool io_uring = false;
   std::string io_uring_reason;

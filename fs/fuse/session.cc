@@ -154,6 +154,8 @@ void Session::Impl::Negotiate(fuse_conn_info* connection) {
   fuse_unset_feature_flag(connection, FUSE_CAP_WRITEBACK_CACHE);
 
   MutexLock lock(mutex_);
+  // Both came with Linux 6.6; one has a flag of its own.
+  facts_.direct_writes = fuse_get_feature_flag(connection, FUSE_CAP_DIRECT_IO_ALLOW_MMAP);
   if (facts_.passthrough && !fuse_set_feature_flag(connection, FUSE_CAP_PASSTHROUGH)) {
     facts_.passthrough = false;
     facts_.passthrough_reason = "this kernel has no FUSE passthrough (6.9 has)";
