@@ -219,6 +219,23 @@ Result<uint64_t> OverlayBody::Seek(uint64_t offset, int whence) {
   return Status::Errno(ENXIO);
 }
 
+Result<uint64_t> OverlayBody::ShowMore(ByteRange range) {
+  WriterLock lock(mutex_);
+  ASSIGN_OR_RETURN(const uint64_t size, SizeBytes());
+  if (size != range.begin || parts_.base_shown_bytes != range.begin) return 0;
+  Batch batch;
+  batch.Put(key::Extent(parts_.content, key::kBaseShown), EncodeOffset(range.end));
+  RETURN_IF_ERROR(log_.Log(batch));
+  parts_.base_shown_bytes = range.end;
+  const Status longer = stage_->Truncate(range.end);
+  if (longer.ok()) return range.end;
+  Batch undo;
+  undo.Put(key::Extent(parts_.content, key::kBaseShown), EncodeOffset(range.begin));
+  RETURN_IF_ERROR(log_.Log(undo));
+  parts_.base_shown_bytes = range.begin;
+  return longer;
+}
+
 DigestBase OverlayBody::Difference() {
   ReaderLock lock(mutex_);
   return {parts_.base, parts_.base_shown_bytes, parts_.extents.shown().All()};

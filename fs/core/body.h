@@ -112,6 +112,9 @@ class OverlayBody final : public Body {
 
   // All of `out`, zeros beyond the end.
   Status ReadInto(uint64_t offset, MutableBytes out);
+  // The base shows up to `range.end`, too. REQUIRES: it ends at range.begin, and so does
+  // the file. Returns range.end; 0 where that is not so.
+  Result<uint64_t> ShowMore(ByteRange range);
   // What differs from the base, for digesting.
   DigestBase Difference();
   bool Changed();

@@ -17,6 +17,7 @@ struct IoModeFacts {
   bool whole_stage = false;          // the staging file holds every byte
   bool writable = false;             // this open may write
   bool privileged_bits = false;      // set-id bits or a file capability
+  bool may_be_copy = false;          // it is new, and its bytes may come from another file here
 };
 
 inline IoMode DecideIoMode(const OpenFile& file, const IoModeFacts& facts) {
@@ -25,6 +26,9 @@ inline IoMode DecideIoMode(const OpenFile& file, const IoModeFacts& facts) {
   // Writes that the kernel passes through do not clear set-id bits and file
   // capabilities; those that reach the daemon do.
   if (facts.writable && facts.privileged_bits) return IoMode::kDaemon;
+  // What the kernel passes through has to be in the staging file, so a copy that shares
+  // its original's bytes is not.
+  if (facts.may_be_copy) return IoMode::kDaemon;
   return IoMode::kPassthrough;
 }
 

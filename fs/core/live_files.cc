@@ -307,7 +307,8 @@ Status LiveFiles::BeginOverlayLocked(OpenFile& file, InodeRecord* record) {
 }
 
 Result<Opened> LiveFiles::OpenLocked(const std::shared_ptr<OpenFile>& file,
-                                     const InodeRecord& record, int flags) {
+                                     const InodeRecord& record, const OpenRequest& request) {
+  const int flags = request.flags;
   const bool writable = (flags & O_ACCMODE) != O_RDONLY;
   const std::shared_ptr<Body> body = file->body();
   IoModeFacts facts;
@@ -315,6 +316,9 @@ Result<Opened> LiveFiles::OpenLocked(const std::shared_ptr<OpenFile>& file,
   facts.whole_stage = body->whole_stage();
   facts.writable = writable;
   facts.privileged_bits = (record.mode & kSetIdBits) != 0 || file->capability;
+  // That is how cp(1) begins: the original is open for reading, the copy new.
+  facts.may_be_copy = (flags & (O_ACCMODE | O_EXCL)) == (O_WRONLY | O_EXCL) &&
+                      record.size_bytes == 0 && readers_.contains(request.pid);
   IoMode mode = DecideIoMode(*file, facts);
   if (mode == IoMode::kPassthrough && file->backing_id == 0) {
     // A read-only descriptor: the kernel opens the file anew as the user opens it,
@@ -341,7 +345,8 @@ Result<Opened> LiveFiles::OpenLocked(const std::shared_ptr<OpenFile>& file,
     ++file->writers;
     ++file->unclosed;
   }
-  opened.handle = reinterpret_cast<HandleId>(new FileHandle{file, flags, writable, false});
+  if ((flags & O_ACCMODE) == O_RDONLY) ++readers_[request.pid];
+  opened.handle = reinterpret_cast<HandleId>(new FileHandle{file, request, writable, false});
   return opened;
 }
 
@@ -420,6 +425,10 @@ bool LiveFiles::ReleaseLocked(FileHandle& handle) {
       if (!reverted.ok() && reverted.os_errno() != ESTALE)
         LogError("cannot settle {}: {}", d_.tree.PathOf(file.inode), reverted.ToString());
     }
+  }
+  if ((handle.request.flags & O_ACCMODE) == O_RDONLY) {
+    const auto reader = readers_.find(handle.request.pid);
+    if (--reader->second == 0) readers_.erase(reader);
   }
   --file.handles;
   const bool last = file.handles == 0;

@@ -96,7 +96,11 @@ class LiveFiles final : public OverlayLog, public VersionReader {
 
   // Decides the I/O mode and counts the handle.
   Result<Opened> OpenLocked(const std::shared_ptr<OpenFile>& file, const InodeRecord& record,
-                            int flags);
+                            const OpenRequest& request);
+  // Makes a range of `to` show the same range of `from`, without moving bytes, and
+  // returns up to where; 0 where that cannot be done. Both have a handle, and nobody
+  // writes to `to` meanwhile.
+  Result<uint64_t> ShareRangeLocked(const OpenFile& from, OpenFile& to, ByteRange range);
   // FLUSH, a close: the last writer's captures what was changed. One handle may be
   // flushed several times, by descriptors that share it.
   Status FlushLocked(FileHandle& handle);
@@ -179,6 +183,7 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   // `left` is what the present content keeps: its own staging file or none. The body
   // is ready to be written then.
   Status TakeOverStageLocked(OpenFile& file, const ContentRecord& left, InodeRecord* record);
+  Status BeginSharedLocked(const OpenFile& from, OpenFile& to, uint64_t size);
   Status TruncateSharedLocked(OpenFile& file, InodeRecord* record);
   Status SyncStoredRowsLocked(OpenFile& file, InodeRecord* record) NO_THREAD_SAFETY_ANALYSIS;
   // A copy of its staging file, as durable as the original.
@@ -199,6 +204,7 @@ class LiveFiles final : public OverlayLog, public VersionReader {
 
   // Guarded by Tree::mutex().
   std::unordered_map<InodeNumber, std::shared_ptr<OpenFile>> files_;
+  std::unordered_map<pid_t, unsigned> readers_;       // processes with handles to read only
   std::unordered_map<ContentId, unsigned> flushing_;  // how many flushes are under way
   std::set<InodeNumber> snapshots_;                   // inodes that want one
   uint64_t stored_sequence_ = 0;                      // of the newest row that left a hot copy

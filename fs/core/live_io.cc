@@ -43,7 +43,7 @@ Result<Opened> LiveNodes::Open(const Caller& caller, NodeId node, int flags) {
     } else if (!truncate) {
       RETURN_IF_ERROR(d_.files.ReadyToWriteLocked(*file, &record));
     }
-    return d_.files.OpenLocked(file, record, flags);
+    return d_.files.OpenLocked(file, record, {flags, caller.pid});
   }();
   d_.files.DoneLocked(file);
   return opened;
@@ -60,12 +60,12 @@ Status LiveNodes::Write(NodeId node, HandleId handle, uint64_t offset, ByteView 
   FileHandle* const open = FileOf(handle);
   if (fenced()) return Status::Errno(EROFS);
   OpenFile& file = *open->file;
-  if (offset + bytes.size() > kFileBytesMax && (open->flags & O_APPEND) == 0)
+  if (offset + bytes.size() > kFileBytesMax && (open->request.flags & O_APPEND) == 0)
     return Status::Errno(EFBIG);
   RETURN_IF_ERROR(ClearPrivileges(node, file, clear_set_id));
   const std::shared_ptr<Body> body = file.body();
   if (!body) return Status::Errno(EIO);
-  return (open->flags & O_APPEND) != 0 ? body->Append(bytes) : body->Write(offset, bytes);
+  return (open->request.flags & O_APPEND) != 0 ? body->Append(bytes) : body->Write(offset, bytes);
 }
 
 Status LiveNodes::ClearPrivileges(InodeNumber inode, OpenFile& file, bool clear_set_id) {
@@ -169,11 +169,18 @@ Result<size_t> LiveNodes::CopyRange(const CopySource& source, NodeId node, Handl
                                     uint64_t offset, size_t size, bool clear_set_id) {
   if (fenced()) return Status::Errno(EROFS);
   if (KindOf(source.node) != NodeKind::kLive) return Status::Errno(EXDEV);
+  if (offset + size > kFileBytesMax) return Status::Errno(EFBIG);
+  RETURN_IF_ERROR(ClearPrivileges(node, *FileOf(handle)->file, clear_set_id));
+  if (source.offset == offset) {
+    MutexLock lock(d_.tree.mutex());
+    ASSIGN_OR_RETURN(const uint64_t end,
+                     d_.files.ShareRangeLocked(*FileOf(source.handle)->file, *FileOf(handle)->file,
+                                               {offset, offset + size}));
+    if (end > offset) return static_cast<size_t>(end - offset);
+  }
   const std::shared_ptr<Body> from = FileOf(source.handle)->file->body();
   const std::shared_ptr<Body> to = FileOf(handle)->file->body();
   if (!from || !to) return Status::Errno(EIO);
-  if (offset + size > kFileBytesMax) return Status::Errno(EFBIG);
-  RETURN_IF_ERROR(ClearPrivileges(node, *FileOf(handle)->file, clear_set_id));
   if (from->whole_stage() && to->whole_stage()) {
     ASSIGN_OR_RETURN(const uint64_t copied,
                      to->stage()->CopyFrom(*from->stage(), source.offset, offset, size));

@@ -150,7 +150,7 @@ Result<Created> LiveNodes::Create(const Caller& caller, NodeId parent, std::stri
   RETURN_IF_ERROR(d_.tree.Apply(batch));
   const std::shared_ptr<OpenFile> file = d_.files.AdoptLocked(node.inode, std::move(fresh));
   Created created;
-  Result<Opened> opened = d_.files.OpenLocked(file, node.record, flags);
+  Result<Opened> opened = d_.files.OpenLocked(file, node.record, {flags, caller.pid});
   if (opened.ok()) {
     created.opened = *opened;
     created.entry = EntryOfLocked(node.inode, node.record);
@@ -175,7 +175,7 @@ Result<Created> LiveNodes::CreateUnnamed(const Caller& caller, NodeId parent, mo
   orphans_[node.inode] = true;
   const std::shared_ptr<OpenFile> file = d_.files.AdoptLocked(node.inode, std::move(fresh));
   Created created;
-  Result<Opened> opened = d_.files.OpenLocked(file, node.record, flags);
+  Result<Opened> opened = d_.files.OpenLocked(file, node.record, {flags, caller.pid});
   if (opened.ok()) {
     created.opened = *opened;
     created.entry = EntryOfLocked(node.inode, node.record);

@@ -76,10 +76,15 @@ struct OpenFile {
   std::shared_ptr<Body> body_ GUARDED_BY(body_mutex_);
 };
 
+struct OpenRequest {
+  int flags = 0;  // open(2)'s
+  pid_t pid = 0;
+};
+
 // What the kernel's file handle stands for.
 struct FileHandle {
   std::shared_ptr<OpenFile> file;
-  int flags = 0;  // open(2)'s
+  OpenRequest request;
   bool writable = false;
   bool flushed = false;  // a descriptor of it was closed
 };
