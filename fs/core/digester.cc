@@ -1,7 +1,5 @@
 #include "fs/core/digester.h"
 
-#include <sched.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,13 +22,6 @@ constexpr int64_t kStoreNowNs = 3000 * kMillisecond;
 constexpr size_t kGroupJobs = 256;
 constexpr uint64_t kGroupBytes = 64u << 20;
 
-void RunInBackground() {
-  const struct sched_param none {};
-  sched_setscheduler(0, SCHED_IDLE, &none);  // of this thread; best effort
-  constexpr int kIoPrioWhoProcess = 1, kIoPrioClassIdle = 3, kIoPrioClassShift = 13;
-  syscall(SYS_ioprio_set, kIoPrioWhoProcess, 0, kIoPrioClassIdle << kIoPrioClassShift);
-}
-
 }  // namespace
 
 // One content on its way. What a worker reads from and what came of it.
@@ -46,6 +37,7 @@ struct Digester::Job : public ContentSource, public SparseSource {
   Digested digested;
   Status status;
   Digester* owner = nullptr;
+  BackgroundThread* background = nullptr;  // it runs there; null: on the worker itself
   std::atomic<bool> cancelled = false;
 
   // ContentSource, SparseSource.
@@ -65,6 +57,10 @@ struct Digester::Job : public ContentSource, public SparseSource {
     if (!overlay) return stage->ReadAt(offset, out);
     RETURN_IF_ERROR(overlay->ReadInto(offset, out));
     return out.size();
+  }
+  // Somebody waits for it.
+  void Hurry() {
+    if (background != nullptr) background->Hurry();
   }
   // A lease that somebody waits for, or a reopen, ends the digest.
   bool Cancelled() override {
@@ -110,6 +106,7 @@ void Digester::CancelLocked(ContentId content) {
     return;
   }
   it->second.job->cancelled = true;
+  it->second.job->Hurry();
   for (; it != items_.end() && it->second.reading; it = items_.find(content))
     settled_.Wait(d_.tree.mutex());
 }
@@ -120,6 +117,7 @@ void Digester::StoreNowLocked(ContentId content) {
   for (auto it = items_.find(content); it != items_.end(); it = items_.find(content)) {
     if (threads_.empty() || d_.clock.MonotonicNs() >= deadline) return;
     it->second.not_before_ns = 0;
+    if (it->second.job != nullptr) it->second.job->Hurry();
     work_.NotifyAll();
     settled_.WaitFor(d_.tree.mutex(), std::chrono::milliseconds(20));
   }
@@ -160,9 +158,9 @@ Status Digester::Drain(int64_t timeout_ns) {
 }
 
 void Digester::Work() {
-  RunInBackground();
+  BackgroundThread background;
   while (!stop_) {
-    if (RunGroup()) continue;
+    if (RunGroup(&background)) continue;
     MutexLock lock(d_.tree.mutex());
     if (stop_) return;
     work_.WaitFor(d_.tree.mutex(), std::chrono::milliseconds(items_.empty() ? 1000 : 50));
@@ -170,19 +168,19 @@ void Digester::Work() {
 }
 
 void Digester::RunReady() {
-  while (RunGroup()) {
+  while (RunGroup(nullptr)) {
   }
 }
 
 // Digests up to one group's worth. False when nothing was ready.
-bool Digester::RunGroup() {
+bool Digester::RunGroup(BackgroundThread* background) {
   std::vector<std::unique_ptr<Job>> jobs;
   uint64_t bytes = 0;
   while (jobs.size() < kGroupJobs && bytes < kGroupBytes && !stop_) {
     std::unique_ptr<Job> job;
     {
       MutexLock lock(d_.tree.mutex());
-      job = TakeLocked();
+      job = TakeLocked(background);
     }
     if (!job) break;
     Digest(job.get());
@@ -194,7 +192,7 @@ bool Digester::RunGroup() {
   return true;
 }
 
-std::unique_ptr<Digester::Job> Digester::TakeLocked() {
+std::unique_ptr<Digester::Job> Digester::TakeLocked(BackgroundThread* background) {
   const int64_t now = d_.clock.MonotonicNs();
   for (auto it = items_.begin(); it != items_.end();) {
     Item& item = it->second;
@@ -216,6 +214,7 @@ std::unique_ptr<Digester::Job> Digester::TakeLocked() {
     job->content = it->first;
     job->record = *record;
     job->owner = this;
+    job->background = background;
     item.job = job.get();
     item.reading = true;
     item.again = false;
@@ -226,7 +225,8 @@ std::unique_ptr<Digester::Job> Digester::TakeLocked() {
 }
 
 void Digester::Digest(Job* job) {
-  job->status = Read(job);
+  const auto read = [&] { job->status = Read(job); };
+  job->background != nullptr ? job->background->Run(read) : read();
   if (job->leased) job->stage->DropLease();
   MutexLock lock(d_.tree.mutex());
   items_.at(job->content).reading = false;

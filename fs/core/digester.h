@@ -8,7 +8,8 @@
 //
 // Threads:    Enqueue and the …Locked methods need Tree::mutex(), which also guards
 //             the queue; the others take it.
-// Priority:   workers run with SCHED_IDLE and the idle I/O class.
+// Priority:   bytes are read, cut and coded on background threads (background_thread.h);
+//             what takes Tree::mutex() is done on workers of normal priority.
 // Durability: chunks are durable before the index names them.
 #pragma once
 
@@ -18,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "fs/core/background_thread.h"
 #include "fs/core/hot_cache.h"
 #include "fs/core/live_files.h"
 
@@ -79,8 +81,8 @@ class Digester final : public DigestQueue {
   };
 
   void Work();
-  bool RunGroup();
-  std::unique_ptr<Job> TakeLocked();
+  bool RunGroup(BackgroundThread* background);
+  std::unique_ptr<Job> TakeLocked(BackgroundThread* background);
   void Digest(Job* job);
   Status Read(Job* job);
   void FinishGroup(std::vector<std::unique_ptr<Job>> jobs);
