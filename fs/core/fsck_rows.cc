@@ -22,6 +22,16 @@ std::string Hex(std::string_view text) {
 
 bool IsU64(std::string_view row) { return row.size() == sizeof(uint64_t); }
 
+bool IsOfTree(char table) {
+  return table == key::kDirent || table == key::kInode || table == key::kSymlink ||
+         table == key::kXattr;
+}
+
+bool SavedIsSound(std::string_view key, std::string_view row) {
+  const Result<SavedRow> saved = SavedRow::Decode(row);
+  return saved.ok() && (!saved->row || RowIsSound(key::SavedKey(key), *saved->row));
+}
+
 bool ExtentIsSound(std::string_view key, std::string_view row) {
   const Result<uint64_t> value = DecodeOffset(row);
   const uint64_t offset = key::Offset(key);
@@ -31,7 +41,8 @@ bool ExtentIsSound(std::string_view key, std::string_view row) {
 // The highest number that a row uses, of those that Tree::NewId() gives.
 uint64_t HighestNumber(std::string_view key) {
   static constexpr std::string_view kTables{
-      "\x49\x4b\x53\x56\x4e"  // inodes, contents, staging files, versions, names
+      "\x49\x4b\x53\x56\x4e\x54\x50"  // inodes, contents, staging files, versions, names,
+                                      // versions of directories, pins
   };
   return kTables.find(key[0]) != std::string_view::npos ? key::Id(key) : 0;
 }
@@ -59,6 +70,7 @@ bool KeyIsSound(std::string_view key) {
     case key::kOrphan:
     case key::kContent:
     case key::kStage:
+    case key::kDirty:
       return key.size() == kOne;
     case key::kDirent:
     case key::kRecipe:
@@ -69,7 +81,13 @@ bool KeyIsSound(std::string_view key) {
       return key.size() == kChunkKey;
     case key::kXattr:
     case key::kName:
+    case key::kPin:
       return key.size() > kOne;
+    case key::kDirectoryVersion:
+      return key.size() == kOne + 4;
+    case key::kSaved:
+      return key.size() > kOne + 10 && key[key.size() - 9] == '\0' &&
+             IsOfTree(key::SavedKey(key)[0]) && KeyIsSound(key::SavedKey(key));
     case key::kLink:
       return key.size() > kTwo;
     case key::kVersion:
@@ -102,7 +120,14 @@ bool RowIsSound(std::string_view key, std::string_view row) {
       return ExtentIsSound(key, row);
     case key::kStage:
       return IsU64(row);
+    case key::kSaved:
+      return SavedIsSound(key, row);
+    case key::kDirectoryVersion:
+      return DirectoryVersionRecord::Decode(row).ok();
+    case key::kPin:
+      return row.size() == sizeof(VersionNumber);
     case key::kMeta:
+      if (key == key::Meta(SavedRows::kMomentMeta)) return row.size() == 2 * sizeof(uint64_t);
       return key != key::Meta(Tree::kIdsMeta) || IsU64(row);
     default:
       return true;  // symbolic links, attributes: any bytes; orphans, links: none
@@ -141,6 +166,15 @@ std::string DescribeKey(std::string_view key) {
     case key::kVersion:
       return fmt::format("of version {} of \"{}\" in history {}", key::Number(key),
                          text.substr(0, key.size() - 9 - 5), key::Id(key));
+    case key::kSaved:
+      return "of what was, before moment " + std::to_string(key::SavedUntil(key)) + ", the row " +
+             DescribeKey(key::SavedKey(key));
+    case key::kDirectoryVersion:
+      return fmt::format("of version {} of a directory (list {})", key::Number(key), key::Id(key));
+    case key::kPin:
+      return fmt::format("of pin \"{}\" of a directory (list {})", text, key::Id(key));
+    case key::kDirty:
+      return fmt::format("of changed directory {}", key::Id(key));
     default:
       return fmt::format("\"{}\" of the store", key.substr(1, kTextMax));
   }

@@ -1,6 +1,13 @@
 #include "fs/core/history_writer.h"
 
 namespace varve {
+namespace {
+
+void PutOrDelete(std::string key, const NameRecord& counters, Batch* batch) {
+  counters.empty() ? batch->Delete(std::move(key)) : batch->Put(std::move(key), counters.Encode());
+}
+
+}  // namespace
 
 Result<HistoryId> HistoryWriter::HistoryOf(InodeNumber directory) {
   ASSIGN_OR_RETURN(const InodeRecord record, tree_.Inode(directory));
@@ -41,6 +48,7 @@ Status HistoryWriter::CaptureUnder(const LinkName& name, InodeNumber inode,
     ++counters.last_version;
     batch->Put(key::Name(history, name.name), counters.Encode());
   }
+  RETURN_IF_ERROR(tree_.dirty().Append(name.parent, batch));
   VersionRecord version;
   version.content = content;
   version.inode = inode;
@@ -61,13 +69,9 @@ Result<bool> HistoryWriter::ForgetTemporary(const LinkName& name, ContentId cont
   ASSIGN_OR_RETURN(const std::optional<VersionRecord> only, Newest(history, name.name, counters));
   if (!only || only->content != content) return false;
   batch->Delete(key::Version(history, name.name, 1));
-  if (counters.child_history == 0) {
-    batch->Delete(key::Name(history, name.name));
-  } else {
-    NameRecord left;
-    left.child_history = counters.child_history;
-    batch->Put(key::Name(history, name.name), left.Encode());
-  }
+  NameRecord left = counters;
+  left.last_version = 0;
+  PutOrDelete(key::Name(history, name.name), left, batch);
   return true;
 }
 
@@ -104,11 +108,7 @@ Result<HistoryId> HistoryWriter::AdoptDirectory(const LinkName& name, Batch* bat
   const HistoryId history = counters.child_history;
   if (history == 0) return history;
   counters.child_history = 0;
-  if (counters.last_version == 0) {
-    batch->Delete(key::Name(parent, name.name));
-  } else {
-    batch->Put(key::Name(parent, name.name), counters.Encode());
-  }
+  PutOrDelete(key::Name(parent, name.name), counters, batch);
   return history;
 }
 

@@ -81,6 +81,21 @@ std::string Name(HistoryId history, std::string_view name) {
   return WithName(kName, history, name);
 }
 std::string Meta(std::string_view name) { return kMeta + std::string(name); }
+// Names hold no zero byte, so the first one behind the fixed part ends the key.
+std::string Saved(std::string_view key, Moment until) {
+  std::string out(1, kSaved);
+  out.append(key);
+  out.push_back('\0');
+  AppendBig(&out, until, 8);
+  return out;
+}
+std::string DirectoryVersion(HistoryId list, VersionNumber number) {
+  std::string out = WithId(kDirectoryVersion, list);
+  AppendBig(&out, number, 4);
+  return out;
+}
+std::string Pin(HistoryId list, std::string_view name) { return WithName(kPin, list, name); }
+std::string Dirty(InodeNumber directory) { return WithId(kDirty, directory); }
 
 Range AllDirents(InodeNumber parent, uint64_t after_slot) {
   return {Dirent(parent, after_slot + 1), WithId(kDirent, parent + 1)};
@@ -99,6 +114,8 @@ Range AllVersions(HistoryId history, std::string_view name) {
   return {begin, end};
 }
 Range AllNames(HistoryId history) { return AllOf(kName, history); }
+Range AllDirectoryVersions(HistoryId list) { return AllOf(kDirectoryVersion, list); }
+Range AllPins(HistoryId list) { return AllOf(kPin, list); }
 Range Table(char table) {
   return {std::string(1, table), std::string(1, static_cast<char>(table + 1))};
 }
@@ -112,6 +129,12 @@ VersionNumber Number(std::string_view version_key) {
   return static_cast<VersionNumber>(Big(version_key, version_key.size() - 4, 4));
 }
 std::string_view NameOf(std::string_view name_key) { return name_key.substr(9); }
+std::string_view SavedKey(std::string_view saved_key) {
+  CHECK(saved_key.size() > 10);
+  return saved_key.substr(1, saved_key.size() - 10);
+}
+Moment SavedUntil(std::string_view saved_key) { return Big(saved_key, saved_key.size() - 8, 8); }
+std::string_view PinName(std::string_view pin_key) { return pin_key.substr(9); }
 uint64_t Id(std::string_view key) { return Big(key, 1, 8); }
 
 }  // namespace varve::key

@@ -21,6 +21,8 @@ using ContentId = uint64_t;  // one captured or growing byte sequence; 0 is the 
 using StageId = uint64_t;    // names a staging file; 0 is none
 using HistoryId = uint64_t;  // what a directory's history hangs on; outlives its inode
 using VersionNumber = uint32_t;
+// Counts captures of directories: what lies between two of them is one moment.
+using Moment = uint64_t;
 
 namespace key {
 
@@ -48,6 +50,13 @@ std::string Chunk(const ChunkId& id);
 std::string Version(HistoryId history, std::string_view name, VersionNumber number);
 std::string Name(HistoryId history, std::string_view name);  // -> counters of a name
 std::string Meta(std::string_view name);
+// What the row of `key` was until the moment `until` (saved_rows.h).
+std::string Saved(std::string_view key, Moment until);
+// A version of a directory, and a name that it is pinned under; `list` is what the
+// record of the directory's name says.
+std::string DirectoryVersion(HistoryId list, VersionNumber number);
+std::string Pin(HistoryId list, std::string_view name);
+std::string Dirty(InodeNumber directory);  // changed since its last version
 
 // Half-open ranges for scans.
 struct Range {
@@ -61,6 +70,8 @@ Range AllRecipe(ContentId content, uint64_t from_offset_bytes = 0);
 Range AllExtents(ContentId content);
 Range AllVersions(HistoryId history, std::string_view name);
 Range AllNames(HistoryId history);
+Range AllDirectoryVersions(HistoryId list);
+Range AllPins(HistoryId list);
 // A whole table, by the byte that names it.
 Range Table(char table);
 
@@ -72,11 +83,16 @@ std::string_view LinkName(std::string_view link_key);
 uint64_t Offset(std::string_view recipe_or_extent_key);
 VersionNumber Number(std::string_view version_key);
 std::string_view NameOf(std::string_view name_key);
-uint64_t Id(std::string_view key);  // of Inode, Content, Stage, Orphan; parent of Dirent
+std::string_view SavedKey(std::string_view saved_key);
+Moment SavedUntil(std::string_view saved_key);
+std::string_view PinName(std::string_view pin_key);
+// Of Inode, Content, Stage, Orphan, Dirty; parent of Dirent; list of what has one.
+uint64_t Id(std::string_view key);
 
 inline constexpr char kInode = 'I', kDirent = 'D', kSymlink = 'L', kXattr = 'X', kOrphan = 'O',
                       kContent = 'K', kRecipe = 'R', kExtent = 'E', kStage = 'S', kChunk = 'C',
-                      kVersion = 'V', kName = 'N', kLink = 'H', kMeta = 'M';
+                      kVersion = 'V', kName = 'N', kLink = 'H', kMeta = 'M', kSaved = 'B',
+                      kDirectoryVersion = 'T', kPin = 'P', kDirty = 'Y';
 
 }  // namespace key
 }  // namespace varve

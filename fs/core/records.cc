@@ -166,6 +166,8 @@ std::string NameRecord::Encode() const {
   out.U8(kLayout);
   out.U32(last_version);
   out.Varint(child_history);
+  out.Varint(directory_versions);
+  out.U32(last_directory_version);
   return bytes;
 }
 
@@ -175,8 +177,55 @@ Result<NameRecord> NameRecord::Decode(std::string_view bytes) {
   const bool known = in.U8() == kLayout;
   record.last_version = in.U32();
   record.child_history = in.Varint();
+  if (in.ok() && in.remaining() > 0) {  // earlier stores end here
+    record.directory_versions = in.Varint();
+    record.last_directory_version = in.U32();
+  }
   if (!known || !in.Done()) return Damaged("name");
   return record;
+}
+
+std::string DirectoryVersionRecord::Encode() const {
+  std::string bytes;
+  ByteWriter out(&bytes);
+  out.U8(kLayout);
+  out.Varint(moment);
+  out.Varint(inode);
+  PutTime(&out, capture_time);
+  out.U8(static_cast<uint8_t>(reason));
+  return bytes;
+}
+
+Result<DirectoryVersionRecord> DirectoryVersionRecord::Decode(std::string_view bytes) {
+  ByteReader in(bytes);
+  DirectoryVersionRecord record;
+  const bool known = in.U8() == kLayout;
+  record.moment = in.Varint();
+  record.inode = in.Varint();
+  record.capture_time = GetTime(&in);
+  record.reason = static_cast<CaptureReason>(in.U8());
+  if (!known || !in.Done()) return Damaged("directory version");
+  return record;
+}
+
+std::string SavedRow::Encode() const {
+  std::string bytes;
+  ByteWriter out(&bytes);
+  out.U8(kLayout);
+  out.U8(row ? 1 : 0);
+  if (row) out.Raw(AsBytes(*row));
+  return bytes;
+}
+
+Result<SavedRow> SavedRow::Decode(std::string_view bytes) {
+  ByteReader in(bytes);
+  SavedRow saved;
+  const bool known = in.U8() == kLayout;
+  const uint8_t present = in.U8();
+  if (!known || !in.ok() || present > 1 || (present == 0 && in.remaining() > 0))
+    return Damaged("saved row");
+  if (present == 1) saved.row = AsText(in.Raw(in.remaining()));
+  return saved;
 }
 
 }  // namespace varve

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <ctime>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -92,9 +93,40 @@ struct VersionRecord {
 struct NameRecord {
   VersionNumber last_version = 0;  // the highest number ever given
   HistoryId child_history = 0;     // of the directory that had this name last
+  // Versions of the directories that had this name: what they hang on, 0 for none yet,
+  // and the highest number ever given.
+  HistoryId directory_versions = 0;
+  VersionNumber last_directory_version = 0;
 
+  // Says nothing: needs no row.
+  bool empty() const {
+    return last_version == 0 && child_history == 0 && last_directory_version == 0;
+  }
   std::string Encode() const;
   static Result<NameRecord> Decode(std::string_view bytes);
+};
+
+// Why a directory was captured.
+enum class CaptureReason : uint8_t { kQuiet = 0, kRenamed = 1, kPinned = 2, kReadOnly = 3 };
+
+// A version of a directory is a point in the tree's history and nothing else: what the
+// tree was like at that moment is read from saved rows (past_tree.h).
+struct DirectoryVersionRecord {
+  Moment moment = 0;
+  InodeNumber inode = 0;  // of the directory
+  struct timespec capture_time {};
+  CaptureReason reason = CaptureReason::kQuiet;
+
+  std::string Encode() const;
+  static Result<DirectoryVersionRecord> Decode(std::string_view bytes);
+};
+
+// A row as it was; no row: there was none.
+struct SavedRow {
+  std::optional<std::string> row;
+
+  std::string Encode() const;
+  static Result<SavedRow> Decode(std::string_view bytes);
 };
 
 }  // namespace varve

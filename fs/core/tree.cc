@@ -15,7 +15,11 @@ constexpr uint64_t kHashMask = (uint64_t{1} << 59) - 1;
 }  // namespace
 
 Tree::Tree(Catalog& catalog, const Fingerprinter& fingerprinter, Clock& clock)
-    : catalog_(catalog), fingerprinter_(fingerprinter), clock_(clock) {}
+    : catalog_(catalog),
+      fingerprinter_(fingerprinter),
+      clock_(clock),
+      saved_(catalog),
+      dirty_(catalog, clock) {}
 
 Status Tree::Open(uid_t uid, gid_t gid) {
   ASSIGN_OR_RETURN(const uint64_t reserved, ReservedIds());
@@ -23,6 +27,8 @@ Status Tree::Open(uid_t uid, gid_t gid) {
     MutexLock lock(id_mutex_);
     next_id_ = reserved_ids_ = reserved;
   }
+  RETURN_IF_ERROR(saved_.Load());
+  RETURN_IF_ERROR(dirty_.Load());
   ASSIGN_OR_RETURN(const std::optional<std::string> root, catalog_.Get(key::Inode(kRootNode)));
   if (root) return Status();
   InodeRecord record;
@@ -62,6 +68,29 @@ Result<uint64_t> Tree::NewId() {
     reserved_ids_ += kIdBlock;
   }
   return next_id_++;
+}
+
+Status Tree::Apply(const Batch& batch) {
+  Batch rows;
+  RETURN_IF_ERROR(saved_.Append(batch, &rows));
+  RETURN_IF_ERROR(dirty_.AppendParents(batch, &rows));
+  if (rows.empty()) return catalog_.Apply(batch);
+  rows.Append(batch);
+  const Status applied = catalog_.Apply(rows);
+  if (!applied.ok()) saved_.Failed();
+  return applied;
+}
+
+Status Tree::EndMoment(Batch batch, const std::vector<SavedRows::Shown>& shown) {
+  InodeNumber next = 0;
+  {
+    MutexLock lock(id_mutex_);
+    next = next_id_;
+  }
+  saved_.AppendEnd(next, shown, &batch);
+  RETURN_IF_ERROR(catalog_.Apply(batch));
+  saved_.Ended(next, shown);
+  return Status();
 }
 
 Result<InodeRecord> Tree::Inode(InodeNumber inode) {

@@ -15,9 +15,11 @@
 #include <string_view>
 #include <vector>
 
+#include "fs/core/dirty_directories.h"
 #include "fs/core/keys.h"
 #include "fs/core/node_ops.h"
 #include "fs/core/records.h"
+#include "fs/core/saved_rows.h"
 #include "index/catalog.h"
 #include "store/base/clock.h"
 #include "store/base/mutex.h"
@@ -93,7 +95,16 @@ class Tree {
   // at the first free slot.
   Status RemoveName(InodeNumber parent, uint64_t slot, Batch* batch);
 
-  Status Apply(const Batch& batch) { return catalog_.Apply(batch); }
+  // Rows of names, inodes, links and attributes need mutex(): what they were is saved
+  // for the captures that see it (saved_rows.h).
+  Status Apply(const Batch& batch);
+
+  // Ends a moment: `batch` names what is captured, `shown` is what the captures shall
+  // show otherwise than it is. Needs mutex(). The moment that ended was now().
+  Status EndMoment(Batch batch, const std::vector<SavedRows::Shown>& shown);
+  Moment now() const { return saved_.now(); }
+  // Needs mutex().
+  DirtyDirectories& dirty() { return dirty_; }
 
   // For fsck: the slot that a name has unless others with its hash have it, and
   // the number that no used one reaches. A change of it counts from the next Open().
@@ -108,6 +119,8 @@ class Tree {
   Clock& clock_;
 
   Mutex mutex_;  // taken by callers
+  SavedRows saved_;
+  DirtyDirectories dirty_;
 
   Mutex id_mutex_;
   uint64_t next_id_ GUARDED_BY(id_mutex_) = 0;
