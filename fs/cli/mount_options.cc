@@ -37,6 +37,13 @@ Status SetLog(std::string_view value, MountRequest* request) {
   return Status();
 }
 
+Status SetQuiet(std::string_view value, MountRequest* request) {
+  if (!ParseNumber(value, &request->quiet_seconds) || request->quiet_seconds > 3600) {
+    return AskFor("quiet", value, "a number of seconds up to 3600 is needed");
+  }
+  return Status();
+}
+
 Status SetThreads(std::string_view value, MountRequest* request) {
   unsigned threads = 0;
   if (!ParseNumber(value, &threads) || threads < 1 || threads > 1024) {
@@ -62,7 +69,7 @@ struct Option {
   std::string_view help;
   Status (*set)(std::string_view value, MountRequest* request);
 };
-constexpr std::array<Option, 9> kOptions = {{
+constexpr std::array<Option, 10> kOptions = {{
     {"allow_other", "",
      "other users may use the mount; the permission bits decide what they may do",
      [](std::string_view, MountRequest* request) {
@@ -89,6 +96,7 @@ constexpr std::array<Option, 9> kOptions = {{
        request->passthrough = false;
        return Status();
      }},
+    {"quiet", "SECONDS", "capture a directory that was not changed for so long (2)", SetQuiet},
     {"supervise", "", "a second process replaces a daemon that died",
      [](std::string_view, MountRequest* request) {
        request->supervise = true;

@@ -29,7 +29,8 @@ struct MountRequest {
   bool allow_other = false;
   unsigned threads = 0;        // 0: from the cores
   uint64_t hot_bytes_max = 0;  // 0: from the disk
-  std::string log_path;        // "": STORE/varve.log
+  unsigned quiet_seconds = 2;
+  std::string log_path;  // "": STORE/varve.log
   // For storing what is pending after a signal; < 0: no limit.
   double stop_timeout_seconds = -1;
 

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "fs/core/fsck_contents.h"
+#include "fs/core/fsck_history.h"
 #include "fs/core/fsck_rows.h"
 #include "fs/core/fsck_tree.h"
 #include "fs/core/rebuild.h"
@@ -162,6 +163,7 @@ Result<bool> CheckOnce(FsckContext& context, ChunkTable& chunks) {
 
 Status RunChecks(FsckContext& context) {
   RETURN_IF_ERROR(CheckRows(context));
+  RETURN_IF_ERROR(CheckDirectoryHistory(context));
   ChunkTable chunks;
   RETURN_IF_ERROR(chunks.Load(context));
   bool settled = false;

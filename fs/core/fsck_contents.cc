@@ -23,6 +23,7 @@ Status ContentCheck::Run() {
   SeeBases();
   SeeInodes();
   RETURN_IF_ERROR(ScanVersions());
+  RETURN_IF_ERROR(ScanSaved());
   return Judge();
 }
 
@@ -182,6 +183,23 @@ void ContentCheck::SeeVersion(std::string_view row_key, const VersionRecord& ver
   if (!facts->lossless())
     versions_of_damaged_.try_emplace(facts->content,
                                      fmt::format("version {} of \"{}\"", number, name));
+}
+
+// What captured directories show.
+Status ContentCheck::ScanSaved() {
+  return context_.ScanTable(key::kSaved, [&](std::string_view row_key, std::string_view row) {
+    if (key::SavedKey(row_key)[0] != key::kInode) return;
+    const Result<SavedRow> saved = SavedRow::Decode(row);
+    if (!saved.ok() || !saved->row) return;
+    const Result<InodeRecord> inode = InodeRecord::Decode(*saved->row);
+    if (!inode.ok() || inode->content == 0) return;
+    if (ContentFacts* facts = Find(inode->content); facts != nullptr) {
+      facts->needed = true;
+    } else if (missing_ids_.insert(inode->content).second) {
+      missing_.push_back({inode->content, key::Id(key::SavedKey(row_key)), inode->size_bytes,
+                          fmt::format("a captured directory (as \"{}\")", inode->name)});
+    }
+  });
 }
 
 void ContentCheck::SeeInodes() {

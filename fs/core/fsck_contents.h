@@ -84,6 +84,7 @@ class ContentCheck {
   Status ScanStages();
   Status ScanCounters();
   Status ScanVersions();
+  Status ScanSaved();
   void SeeVersion(std::string_view row_key, const VersionRecord& version);
   void SeeInodes();
   void SeeBases();

@@ -71,6 +71,7 @@ bool KeyIsSound(std::string_view key) {
     case key::kContent:
     case key::kStage:
     case key::kDirty:
+    case key::kSeal:
       return key.size() == kOne;
     case key::kDirent:
     case key::kRecipe:
@@ -86,7 +87,7 @@ bool KeyIsSound(std::string_view key) {
     case key::kDirectoryVersion:
       return key.size() == kOne + 4;
     case key::kSaved:
-      return key.size() > kOne + 10 && key[key.size() - 9] == '\0' &&
+      return key.size() >= kOne + 10 && key[key.size() - 9] == '\0' &&
              IsOfTree(key::SavedKey(key)[0]) && KeyIsSound(key::SavedKey(key));
     case key::kLink:
       return key.size() > kTwo;
@@ -173,6 +174,8 @@ std::string DescribeKey(std::string_view key) {
       return fmt::format("of version {} of a directory (list {})", key::Number(key), key::Id(key));
     case key::kPin:
       return fmt::format("of pin \"{}\" of a directory (list {})", text, key::Id(key));
+    case key::kSeal:
+      return fmt::format("of sealed directory {}", key::Id(key));
     case key::kDirty:
       return fmt::format("of changed directory {}", key::Id(key));
     default:

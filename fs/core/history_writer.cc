@@ -87,13 +87,7 @@ Result<std::optional<VersionNumber>> HistoryWriter::NewestNumber(InodeNumber ino
 
 Status HistoryWriter::LeaveDirectory(const LinkName& name, HistoryId history, Batch* batch) {
   // Only a directory whose names have a history leaves one.
-  bool any = false;
-  const key::Range range = key::AllNames(history);
-  RETURN_IF_ERROR(
-      tree_.catalog().Scan(range.begin, range.end, [&](std::string_view, std::string_view) {
-        any = true;
-        return false;
-      }));
+  ASSIGN_OR_RETURN(const bool any, HasNames(history));
   if (!any) return Status();
   ASSIGN_OR_RETURN(const HistoryId parent, HistoryOf(name.parent));
   ASSIGN_OR_RETURN(NameRecord counters, Name(parent, name.name));

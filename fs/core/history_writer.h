@@ -31,7 +31,33 @@ class HistoryWriter {
   Status LeaveDirectory(const LinkName& name, HistoryId history, Batch* batch);
   Result<HistoryId> AdoptDirectory(const LinkName& name, Batch* batch);  // 0: none waits
 
+  // A directory is renamed: its history, and that of what is in it, goes along and
+  // continues what its new name has. `record` is the directory's.
+  // REQUIRES: LeaveDirectory() was called for the empty one that it replaces.
+  struct DirectoryMove {
+    LinkName from;
+    LinkName to;
+    InodeNumber inode = 0;
+    HistoryId replaced = 0;  // of the directory that had the new name
+  };
+  Status MoveDirectory(const DirectoryMove& move, InodeRecord* record, Batch* batch);
+
  private:
+  // history_directories.cc
+  struct Continued {
+    InodeNumber directory = 0;  // the live one that has history `from`; 0: none
+    HistoryId from = 0;
+    HistoryId to = 0;
+  };
+  Result<bool> HasNames(HistoryId history);
+  Status AppendHistory(const Continued& continued, Batch* batch);
+  Status AppendName(const Continued& continued, const std::string& name, NameRecord from,
+                    Batch* batch);
+  Status AppendFileVersions(const Continued& continued, const std::string& name,
+                            VersionNumber after, Batch* batch);
+  Status AppendDirectoryVersions(const NameRecord& from, NameRecord* to, Batch* batch);
+  Status AdoptSubdirectories(const Continued& continued, Batch* batch);
+
   Result<HistoryId> HistoryOf(InodeNumber directory);
   Result<NameRecord> Name(HistoryId history, std::string_view name);
   Result<std::optional<VersionRecord>> Newest(HistoryId history, std::string_view name,

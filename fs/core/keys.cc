@@ -96,6 +96,7 @@ std::string DirectoryVersion(HistoryId list, VersionNumber number) {
 }
 std::string Pin(HistoryId list, std::string_view name) { return WithName(kPin, list, name); }
 std::string Dirty(InodeNumber directory) { return WithId(kDirty, directory); }
+std::string Seal(InodeNumber directory) { return WithId(kSeal, directory); }
 
 Range AllDirents(InodeNumber parent, uint64_t after_slot) {
   return {Dirent(parent, after_slot + 1), WithId(kDirent, parent + 1)};

@@ -57,6 +57,7 @@ std::string Saved(std::string_view key, Moment until);
 std::string DirectoryVersion(HistoryId list, VersionNumber number);
 std::string Pin(HistoryId list, std::string_view name);
 std::string Dirty(InodeNumber directory);  // changed since its last version
+std::string Seal(InodeNumber directory);
 
 // Half-open ranges for scans.
 struct Range {
@@ -86,13 +87,13 @@ std::string_view NameOf(std::string_view name_key);
 std::string_view SavedKey(std::string_view saved_key);
 Moment SavedUntil(std::string_view saved_key);
 std::string_view PinName(std::string_view pin_key);
-// Of Inode, Content, Stage, Orphan, Dirty; parent of Dirent; list of what has one.
+// Of Inode, Content, Stage, Orphan, Dirty, Seal; parent of Dirent; list of what has one.
 uint64_t Id(std::string_view key);
 
 inline constexpr char kInode = 'I', kDirent = 'D', kSymlink = 'L', kXattr = 'X', kOrphan = 'O',
                       kContent = 'K', kRecipe = 'R', kExtent = 'E', kStage = 'S', kChunk = 'C',
                       kVersion = 'V', kName = 'N', kLink = 'H', kMeta = 'M', kSaved = 'B',
-                      kDirectoryVersion = 'T', kPin = 'P', kDirty = 'Y';
+                      kDirectoryVersion = 'T', kPin = 'P', kDirty = 'Y', kSeal = 'Q';
 
 }  // namespace key
 }  // namespace varve

@@ -12,6 +12,7 @@ namespace {
 constexpr int64_t kAttributesValidNs = int64_t{86'400} * 1'000'000'000;
 constexpr uint64_t kFileBytesMax = (uint64_t{1} << 44) - 4096;  // 16 TiB less one block
 constexpr mode_t kPermissionBits = 07777;
+constexpr mode_t kWriteBits = 0222;
 
 }  // namespace
 
@@ -79,6 +80,7 @@ Result<Attributes> LiveNodes::SetAttributes(const Caller& caller, NodeId node,
   MutexLock lock(d_.tree.mutex());
   RETURN_IF_ERROR(Writable());
   ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(node));
+  RETURN_IF_ERROR(RequireChangeableLocked(node));
   if (change.size_bytes) {
     if (S_ISDIR(record.mode)) return Status::Errno(EISDIR);
     if (!S_ISREG(record.mode)) return Status::Errno(EINVAL);
@@ -105,7 +107,10 @@ Result<Attributes> LiveNodes::ChangeLocked(const Caller& caller, InodeNumber ino
   Batch batch;
   bool changed = false;
   const struct timespec now = d_.tree.Now();
+  bool closed = false;
   if (change.mode) {
+    closed =
+        S_ISDIR(record.mode) && (record.mode & kWriteBits) != 0 && (*change.mode & kWriteBits) == 0;
     record.mode = (record.mode & S_IFMT) | (*change.mode & kPermissionBits);
     if (file && file->mode == IoMode::kPassthrough && file->writers > 0 &&
         (record.mode & (S_ISUID | S_ISGID)) != 0) {
@@ -143,6 +148,8 @@ Result<Attributes> LiveNodes::ChangeLocked(const Caller& caller, InodeNumber ino
     Tree::PutInode(inode, record, &batch);
     RETURN_IF_ERROR(d_.tree.Apply(batch));
   }
+  // Made read-only, a directory is what it shall stay.
+  if (closed) RETURN_IF_ERROR(capture_->CaptureLocked({inode}, CaptureReason::kReadOnly));
   return AttributesLocked(inode, std::move(record));
 }
 

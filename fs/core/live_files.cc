@@ -173,6 +173,7 @@ Status LiveFiles::ReadyToWriteLocked(OpenFile& file, InodeRecord* record) {
   if (file.record.stored) {
     return file.record.stage != 0 ? BeginHotLocked(file, record) : BeginOverlayLocked(file, record);
   }
+  RETURN_IF_ERROR(ShareCapturedLocked(file));
   if (file.record.captured && file.record.shared && file.writers == 0) {
     queue_->StoreNowLocked(file.content);
     ASSIGN_OR_RETURN(*record, d_.tree.Inode(file.inode));
@@ -207,6 +208,16 @@ Status LiveFiles::BeginFreshLocked(OpenFile& file, InodeRecord* record) {
   file.captured = Stamp::Of(stat);
   file.SetBody(std::make_shared<StagedBody>(std::move(fresh.stage)));
   return Status();
+}
+
+// A directory version names a pending content: it goes on no more.
+Status LiveFiles::ShareCapturedLocked(OpenFile& file) {
+  if (!file.record.captured || file.record.shared || file.writers > 0) return Status();
+  ASSIGN_OR_RETURN(const bool named, d_.tree.IsCaptured(file.inode, file.content));
+  if (!named) return Status();
+  Batch batch;
+  RETURN_IF_ERROR(AppendSharedLocked(file.content, &batch));
+  return d_.tree.Apply(batch);
 }
 
 // The hot copy becomes a new live content; what it was is safe in packs.

@@ -23,6 +23,7 @@ Result<Opened> LiveNodes::Open(const Caller& caller, NodeId node, int flags) {
   if (writable || truncate) RETURN_IF_ERROR(Writable());
   ASSIGN_OR_RETURN(const std::shared_ptr<OpenFile> file, d_.files.UseLocked(node, &record));
   Result<Opened> opened = [&]() -> Result<Opened> {
+    if (writable || truncate) RETURN_IF_ERROR(RequireChangeableLocked(node));
     if (truncate) {
       if (file->content != 0 || writable) {
         RETURN_IF_ERROR(d_.files.RewriteLocked(*file, &record));

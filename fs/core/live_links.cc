@@ -22,6 +22,8 @@ Result<Entry> LiveNodes::MakeLink(const Caller&, NodeId node, NodeId parent,
   if (unnamed && !orphans_.contains(node)) return Status::Errno(ENOENT);
   if (record.links >= 65'000) return Status::Errno(EMLINK);
   ASSIGN_OR_RETURN(InodeRecord directory, ParentLocked(parent));
+  RETURN_IF_ERROR(RequireChangeableLocked(node));
+  RETURN_IF_ERROR(RequireOpenDirectoryLocked(parent));
   ASSIGN_OR_RETURN(const uint64_t slot, d_.tree.SlotForNew(parent, name));
   const struct timespec now = d_.tree.Now();
   Batch batch;
@@ -71,6 +73,7 @@ Status LiveNodes::LoseNameLocked(InodeNumber parent, const NamedEntry& entry, In
   if (S_ISDIR(record->mode)) {
     RETURN_IF_ERROR(d_.history.LeaveDirectory({parent, entry.record.name}, record->history, batch));
     record->links = 0;
+    seals_.AppendGone(inode, batch);
   } else {
     RETURN_IF_ERROR(RemoveLinkRowsLocked(inode, record, {parent, entry.record.name}, batch));
     --record->links;
@@ -171,6 +174,7 @@ Status LiveNodes::RemoveFile(const Caller&, NodeId parent, std::string_view name
   ASSIGN_OR_RETURN(InodeRecord directory, d_.tree.Inode(parent));
   ASSIGN_OR_RETURN(const std::optional<NamedEntry> found, d_.tree.Find(parent, name));
   if (!found) return Status::Errno(ENOENT);
+  RETURN_IF_ERROR(RequireOpenDirectoryLocked(parent));
   if (S_ISDIR(found->record.type)) return Status::Errno(EISDIR);
   const InodeNumber inode = found->record.inode;
   ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(inode));
@@ -191,6 +195,7 @@ Status LiveNodes::RemoveDirectory(const Caller&, NodeId parent, std::string_view
   ASSIGN_OR_RETURN(InodeRecord directory, d_.tree.Inode(parent));
   ASSIGN_OR_RETURN(const std::optional<NamedEntry> found, d_.tree.Find(parent, name));
   if (!found) return Status::Errno(ENOENT);
+  RETURN_IF_ERROR(RequireOpenDirectoryLocked(parent));
   if (!S_ISDIR(found->record.type)) return Status::Errno(ENOTDIR);
   const InodeNumber inode = found->record.inode;
   ASSIGN_OR_RETURN(const bool empty, d_.tree.IsEmpty(inode));

@@ -70,6 +70,7 @@ Result<LiveNodes::NewNode> LiveNodes::PrepareLocked(const Caller& caller, InodeN
   RETURN_IF_ERROR(Writable());
   NewNode node;
   ASSIGN_OR_RETURN(node.parent, ParentLocked(parent));
+  RETURN_IF_ERROR(RequireOpenDirectoryLocked(parent));
   if (!name.empty()) {
     ASSIGN_OR_RETURN(node.slot, d_.tree.SlotForNew(parent, name));
   }

@@ -12,8 +12,11 @@
 #include <functional>
 #include <unordered_map>
 
+#include "fs/core/checkpoint_set.h"
+#include "fs/core/directory_capture.h"
 #include "fs/core/live_files.h"
 #include "fs/core/live_lookup.h"
+#include "fs/core/seals.h"
 #include "fs/core/virtual_nodes.h"
 
 namespace varve {
@@ -31,8 +34,11 @@ class LiveNodes final : public NodeOps, public LiveLookup {
     // `everything`: pending staging files are flushed before it returns.
     std::function<Status(bool everything)> hurry;
   };
-  explicit LiveNodes(const Dependencies& dependencies) : d_(dependencies) {}
+  explicit LiveNodes(const Dependencies& dependencies)
+      : d_(dependencies), seals_(dependencies.tree) {}
+  Status LoadSeals() { return seals_.Load(); }
   void SetVirtualNodes(VirtualNodes* nodes) { virtual_ = nodes; }
+  void SetDirectoryCapture(DirectoryCapture* capture) { capture_ = capture; }
   // A failed flush of the store: nothing is changed any more until it is reopened.
   void Fence(const std::string& reason);
   std::string fence_reason();
@@ -115,6 +121,12 @@ class LiveNodes final : public NodeOps, public LiveLookup {
   };
 
   Result<std::optional<std::string>> StatusAttributeOf(InodeNumber inode, std::string_view name);
+  Result<std::vector<SetMember>> MembersLocked(InodeNumber directory);
+  // live_seal.cc. EPERM for an inode, or a name in a directory, that a seal protects.
+  Status RequireChangeableLocked(InodeNumber inode);
+  Status RequireOpenDirectoryLocked(InodeNumber directory);
+  Status Seal(const Caller& caller, InodeNumber directory, ByteView value);
+  Status Unseal(const Caller& caller, InodeNumber directory);
   Status Writable();  // EROFS when fenced
   Status Syncable();  // EIO when fenced: what was flushed in vain cannot be promised later
   // The parent of a new name: a directory that is still linked.
@@ -151,6 +163,8 @@ class LiveNodes final : public NodeOps, public LiveLookup {
   Status ReplaceLocked(Side* from, Side* to, Batch* batch, std::vector<StageId>* dropped);
   Status ExchangeLocked(Side* from, Side* to, Batch* batch);
   Status MoveHistoryLocked(const Side& from, const Side& to, Batch* batch);
+  // Captures the directories that a rename put into place.
+  void CaptureRenamedLocked(const Side& from, const Side& to, bool exchange);
 
   // Before bytes change by way of the daemon. The capability always goes.
   Status ClearPrivileges(InodeNumber inode, OpenFile& file, bool clear_set_id);
@@ -168,6 +182,8 @@ class LiveNodes final : public NodeOps, public LiveLookup {
 
   Dependencies d_;
   VirtualNodes* virtual_ = nullptr;
+  DirectoryCapture* capture_ = nullptr;
+  Seals seals_;
 
   Mutex fence_mutex_;
   std::string fence_reason_ GUARDED_BY(fence_mutex_);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "fs/core/live_nodes.h"
+#include "store/base/log.h"
 
 namespace varve {
 
@@ -45,6 +46,8 @@ Status LiveNodes::Rename(const Caller&, NodeId parent, std::string_view name,
   if (to.entry && (target.flags & RENAME_NOREPLACE) != 0) return Status::Errno(EEXIST);
   if (!to.entry && exchange) return Status::Errno(ENOENT);
   if (to.entry && to.inode == from.inode) return Status();
+  RETURN_IF_ERROR(RequireOpenDirectoryLocked(parent));
+  RETURN_IF_ERROR(RequireOpenDirectoryLocked(target.parent));
   if (from.directory()) {
     ASSIGN_OR_RETURN(const bool below, d_.tree.IsBelow(target.parent, from.inode));
     if (below) return Status::Errno(EINVAL);
@@ -59,7 +62,18 @@ Status LiveNodes::Rename(const Caller&, NodeId parent, std::string_view name,
                            : ReplaceLocked(&from, &to, &batch, &dropped));
   RETURN_IF_ERROR(d_.tree.Apply(batch));
   if (to.entry && !exchange) UnlinkedLocked(to.inode, to.record, dropped);
+  CaptureRenamedLocked(from, to, exchange);
   return Status();
+}
+
+void LiveNodes::CaptureRenamedLocked(const Side& from, const Side& to, bool exchange) {
+  std::vector<InodeNumber> directories;
+  if (from.directory()) directories.push_back(from.inode);
+  if (exchange && to.directory()) directories.push_back(to.inode);
+  if (directories.empty()) return;
+  const Status captured = capture_->CaptureLocked(directories, CaptureReason::kRenamed);
+  // The rename has happened; the directory is captured when it is quiet.
+  if (!captured.ok()) LogWarning("not captured at its rename: {}", captured.ToString());
 }
 
 Status LiveNodes::ReplaceLocked(Side* from, Side* to, Batch* batch, std::vector<StageId>* dropped) {
@@ -89,6 +103,11 @@ Status LiveNodes::ReplaceLocked(Side* from, Side* to, Batch* batch, std::vector<
   if (from->record.links > 1 && !from->directory()) {
     batch->Delete(key::Link(from->inode, from->name.parent, from->name.name));
     batch->Put(key::Link(from->inode, to->name.parent, to->name.name), "");
+  }
+  if (from->directory()) {
+    RETURN_IF_ERROR(d_.history.MoveDirectory(
+        {from->name, to->name, from->inode, to->entry ? to->record.history : 0}, &from->record,
+        batch));
   }
   from->record.parent = to->name.parent;
   from->record.name = to->name.name;

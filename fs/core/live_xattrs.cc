@@ -39,11 +39,24 @@ Result<std::optional<std::string>> LiveNodes::StatusAttributeOf(InodeNumber inod
                                                                 std::string_view name) {
   InodeRecord record;
   StatusFacts facts;
+  std::vector<SetMember> members;
   {
     MutexLock lock(d_.tree.mutex());
     ASSIGN_OR_RETURN(record, d_.tree.Inode(inode));
-    if (!S_ISREG(record.mode)) return std::optional<std::string>();
-    ASSIGN_OR_RETURN(facts, d_.files.StatusLocked(inode, record));
+    if (name == kSealAttribute && seals_.Has(inode)) return std::optional<std::string>("1");
+    if (S_ISDIR(record.mode) && IsVerdict(name)) {
+      ASSIGN_OR_RETURN(members, MembersLocked(inode));
+    } else if (!S_ISREG(record.mode)) {
+      return std::optional<std::string>();
+    }
+    if (S_ISREG(record.mode)) {
+      ASSIGN_OR_RETURN(facts, d_.files.StatusLocked(inode, record));
+    }
+  }
+  if (S_ISDIR(record.mode)) {
+    ASSIGN_OR_RETURN(const DirectoryVerdict verdict,
+                     JudgeDirectory(d_.tree.catalog(), d_.files, members));
+    return DirectoryAttribute(name, verdict);
   }
   if (IsVerdict(name)) RETURN_IF_ERROR(AddVerdict(d_.files, facts.id, record.name, &facts.content));
   std::optional<std::string> value = StatusAttribute(name, facts);
@@ -52,14 +65,32 @@ Result<std::optional<std::string>> LiveNodes::StatusAttributeOf(InodeNumber inod
   return value;
 }
 
-Status LiveNodes::SetXattr(const Caller&, NodeId node, std::string_view name, ByteView value,
+Result<std::vector<SetMember>> LiveNodes::MembersLocked(InodeNumber directory) {
+  std::vector<SetMember> members;
+  uint64_t after = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const std::vector<NamedEntry> entries,
+                     d_.tree.List(directory, after, Catalog::kScanKeysMax));
+    if (entries.empty()) return members;
+    after = entries.back().slot;
+    for (const NamedEntry& entry : entries) {
+      if (!S_ISREG(entry.record.type)) continue;
+      ASSIGN_OR_RETURN(const InodeRecord record, d_.tree.Inode(entry.record.inode));
+      members.push_back({entry.record.name, record.content, record.size_bytes});
+    }
+  }
+}
+
+Status LiveNodes::SetXattr(const Caller& caller, NodeId node, std::string_view name, ByteView value,
                            int flags) {
   RETURN_IF_ERROR(CheckName(name));
   if (value.size() > kValueBytesMax) return Status::Errno(E2BIG);
   if (name == "user.varve.sync") return Sync(node);
+  if (name == kSealAttribute) return Seal(caller, node, value);
   if (name.starts_with(kStatusAttributePrefix)) return Status::Errno(EPERM);
   MutexLock lock(d_.tree.mutex());
   RETURN_IF_ERROR(Writable());
+  RETURN_IF_ERROR(RequireChangeableLocked(node));
   ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(node));
   std::string row_key = key::Xattr(node, name);
   ASSIGN_OR_RETURN(const std::optional<std::string> present, d_.tree.catalog().Get(row_key));
@@ -98,10 +129,12 @@ Result<std::string> LiveNodes::ListXattr(const Caller&, NodeId node) {
   return names;
 }
 
-Status LiveNodes::RemoveXattr(const Caller&, NodeId node, std::string_view name) {
+Status LiveNodes::RemoveXattr(const Caller& caller, NodeId node, std::string_view name) {
   RETURN_IF_ERROR(CheckName(name));
+  if (name == kSealAttribute) return Unseal(caller, node);
   MutexLock lock(d_.tree.mutex());
   RETURN_IF_ERROR(Writable());
+  RETURN_IF_ERROR(RequireChangeableLocked(node));
   ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(node));
   std::string row_key = key::Xattr(node, name);
   ASSIGN_OR_RETURN(const std::optional<std::string> present, d_.tree.catalog().Get(row_key));

@@ -1,9 +1,9 @@
 #include "fs/core/newest_checkpoint.h"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
+#include "fs/core/checkpoint_set.h"
 #include "fs/core/content_verdict.h"
 #include "fs/core/status_attributes.h"
 
@@ -14,14 +14,6 @@ constexpr int kLevels = 2;
 
 bool Before(const struct timespec& a, const struct timespec& b) {
   return std::pair(a.tv_sec, a.tv_nsec) < std::pair(b.tv_sec, b.tv_nsec);
-}
-
-// A file with such a name is taken for a part of a checkpoint before its bytes say so.
-bool NamedLikeModel(std::string_view name) {
-  constexpr std::string_view kEndings[] = {".safetensors", ".pt",     ".pth", ".ckpt",
-                                           ".bin",         ".distcp", ".gguf"};
-  return std::any_of(std::begin(kEndings), std::end(kEndings),
-                     [&](std::string_view ending) { return name.ends_with(ending); });
 }
 
 struct Candidate {
@@ -57,6 +49,8 @@ class Search {
   struct Files {
     std::optional<struct timespec> newest;  // of the whole recognised ones
     bool unfinished = false;
+    std::vector<SetMember> members;
+    struct timespec newest_member {};
   };
 
   // Looks at the names of one directory; adds its subdirectories to `next`.
@@ -74,13 +68,17 @@ class Search {
         RETURN_IF_ERROR(LookAtFile(name.name, *inode, directory.path.empty(), &files));
       }
     }
-    if (!directory.path.empty() && files.newest && !files.unfinished) {
-      Offer({directory.path, *files.newest});
-    }
+    if (directory.path.empty() || files.unfinished) return Status();
+    ASSIGN_OR_RETURN(const SetVerdict set, JudgeSet(context_.contents, files.members));
+    if (!set.incomplete.empty()) return Status();
+    if (set.is_set && !files.newest) files.newest = files.newest_member;
+    if (files.newest) Offer({directory.path, *files.newest});
     return Status();
   }
 
   Status LookAtFile(const std::string& name, const InodeRecord& inode, bool top, Files* files) {
+    files->members.push_back({name, inode.content, inode.size_bytes});
+    if (Before(files->newest_member, inode.modify_time)) files->newest_member = inode.modify_time;
     if (inode.content == 0) return Status();
     Result<ContentRecord> content = History(context_.catalog).Content(inode.content);
     Status known = content.status();

@@ -4,7 +4,8 @@
 //   - a file directly in the directory, of a recognised format, captured and whole; or
 //   - a directory one or two levels below it that holds such files directly and
 //     nothing unfinished: no recognised file that is not whole, and no file that is
-//     named like a model and not captured yet.
+//     named like a model and not captured yet, no shard that an index file names and
+//     that is not there; or a distributed checkpoint with its `.metadata`.
 //
 // The newest is the one whose recognised files were modified last.
 //

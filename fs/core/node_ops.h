@@ -1,10 +1,10 @@
 // What the kernel can ask of a node, for every kind of node.
 //
 // A node is what a name resolves to: live (the tree that users change), virtual
-// (the `.varve` directories), later frozen (a captured tree). Its kind is chosen
-// once, when its name is looked up, and is part of its NodeId; from then on the
-// caller talks to that kind's NodeOps and nobody asks again. A kind implements
-// what it supports; the defaults below answer as a read-only filesystem does.
+// (the `.varve` directories), frozen (a captured tree). Its kind is chosen once, when
+// its name is looked up, and is part of its NodeId; from then on the caller talks to
+// that kind's NodeOps and nobody asks again. A kind implements what it supports; the
+// defaults below answer as a read-only filesystem does.
 //
 // It does not know FUSE: the adapter in fs/fuse decodes a request, calls one
 // method, and replies after it has returned.
@@ -40,7 +40,7 @@ namespace varve {
 using NodeId = uint64_t;
 inline constexpr NodeId kRootNode = 1;
 inline constexpr unsigned kNodeKindShift = 56;
-enum class NodeKind : uint8_t { kLive = 0, kVirtual = 0x40 };
+enum class NodeKind : uint8_t { kLive = 0, kFrozen = 0x20, kVirtual = 0x40 };
 inline NodeKind KindOf(NodeId node) { return static_cast<NodeKind>(node >> kNodeKindShift); }
 
 // Who asks. `groups` lists the supplementary groups; it costs a system call, so

@@ -61,6 +61,17 @@ void SavedRows::Failed() {
   saved_is_all_ = false;
 }
 
+Result<bool> SavedRows::ShowsContent(InodeNumber inode, ContentId content) {
+  if (inode >= first_new_) return false;
+  ASSIGN_OR_RETURN(const std::optional<std::string> row,
+                   catalog_.Get(key::Saved(key::Inode(inode), now_)));
+  if (!row) return true;  // it has not changed since
+  ASSIGN_OR_RETURN(const SavedRow saved, SavedRow::Decode(*row));
+  if (!saved.row) return false;
+  ASSIGN_OR_RETURN(const InodeRecord record, InodeRecord::Decode(*saved.row));
+  return record.content == content;
+}
+
 void SavedRows::AppendEnd(InodeNumber next_inode, const std::vector<Shown>& shown,
                           Batch* batch) const {
   for (const Shown& one : shown)

@@ -44,6 +44,9 @@ class SavedRows {
   // That batch was not applied.
   void Failed();
 
+  // Whether the last capture shows `content`, which `inode` has now, as the file's.
+  Result<bool> ShowsContent(InodeNumber inode, ContentId content);
+
   // A row that the capture shall show otherwise than it is.
   struct Shown {
     std::string key;

@@ -34,8 +34,15 @@ Status StoreParts::MakeNodes(const Options& options) {
         committer_->Hurry();
         return everything ? digester_->SyncOlderThan(0) : Status();
       }});
-  virtual_ = std::make_unique<VirtualNodes>(VirtualContext{
-      *catalog_, *live_, *files_, base_.status_json, [this] { return live_->StatFilesystem(); }});
+  capture_ = std::make_unique<DirectoryCapture>(
+      DirectoryCapture::Dependencies{*tree_, *files_, base_.clock, options.quiet_ns});
+  live_->SetDirectoryCapture(capture_.get());
+  RETURN_IF_ERROR(live_->LoadSeals());
+  frozen_ = std::make_unique<FrozenNodes>(FrozenNodes::Dependencies{
+      *tree_, *live_, *files_, [this] { return live_->StatFilesystem(); }});
+  virtual_ = std::make_unique<VirtualNodes>(
+      VirtualContext{*catalog_, *live_, *files_, base_.status_json,
+                     [this] { return live_->StatFilesystem(); }, frozen_.get(), capture_.get()});
   live_->SetVirtualNodes(virtual_.get());
   digester_ = std::make_unique<Digester>(
       Digester::Dependencies{*tree_, *stages_, *contents_, *files_, *history_, *hot_, base_.clock,
@@ -46,9 +53,16 @@ Status StoreParts::MakeNodes(const Options& options) {
       [this](const Status& status) { live_->Fence(status.ToString()); }, [this] { MakeRoom(); },
       [this] {
         live_->RemoveForgotten();
+        CaptureDirectories();
         room_->Housekeep();
       }});
   return Status();
+}
+
+void StoreParts::CaptureDirectories() {
+  if (!live_->fence_reason().empty()) return;
+  const Status captured = capture_->CaptureDue();
+  if (!captured.ok()) LogWarning("directories are not captured yet: {}", captured.ToString());
 }
 
 void StoreParts::MakeRoom() {

@@ -15,7 +15,9 @@
 #include <string>
 
 #include "fs/core/committer.h"
+#include "fs/core/directory_capture.h"
 #include "fs/core/disk_room.h"
+#include "fs/core/frozen_nodes.h"
 #include "fs/core/live_nodes.h"
 #include "fs/core/recovery.h"
 #include "store/pack/pack_store.h"
@@ -38,6 +40,7 @@ class StoreParts {
     CatalogOptions catalog;
     ContentStoreOptions contents;
     bool passthrough = true;
+    int64_t quiet_ns = int64_t{2} * 1'000'000'000;  // see DirectoryCapture
     uint64_t hot_bytes_max = 0;
     uid_t root_uid = 0;  // of a new store's root directory
     gid_t root_gid = 0;
@@ -49,8 +52,15 @@ class StoreParts {
   Result<RecoveryReport> RecoverTree();
 
   NodeOps& Nodes(NodeId node) {
-    return KindOf(node) == NodeKind::kVirtual ? static_cast<NodeOps&>(*virtual_)
-                                              : static_cast<NodeOps&>(*live_);
+    switch (KindOf(node)) {
+      case NodeKind::kVirtual:
+        return *virtual_;
+      case NodeKind::kFrozen:
+        return *frozen_;
+      case NodeKind::kLive:
+        break;
+    }
+    return *live_;
   }
   PackStore& packs() { return *packs_; }
   Catalog& catalog() { return *catalog_; }
@@ -63,12 +73,14 @@ class StoreParts {
   Digester& digester() { return *digester_; }
   Committer& committer() { return *committer_; }
   DiskRoom& room() { return *room_; }
+  DirectoryCapture& capture() { return *capture_; }
 
  private:
   explicit StoreParts(const Base& base) : base_(base) {}
   Status OpenStores(const Options& options);
   Status MakeNodes(const Options& options);
   void MakeRoom();
+  void CaptureDirectories();
 
   const Base base_;
   // In the order in which they are built.
@@ -82,6 +94,8 @@ class StoreParts {
   std::unique_ptr<HotCache> hot_;
   std::unique_ptr<DiskRoom> room_;
   std::unique_ptr<LiveNodes> live_;
+  std::unique_ptr<DirectoryCapture> capture_;
+  std::unique_ptr<FrozenNodes> frozen_;
   std::unique_ptr<VirtualNodes> virtual_;
   std::unique_ptr<Digester> digester_;
   std::unique_ptr<Committer> committer_;

@@ -103,6 +103,10 @@ class Tree {
   // show otherwise than it is. Needs mutex(). The moment that ended was now().
   Status EndMoment(Batch batch, const std::vector<SavedRows::Shown>& shown);
   Moment now() const { return saved_.now(); }
+  // Whether the last capture shows `content`, which `inode` has now. Needs mutex().
+  Result<bool> IsCaptured(InodeNumber inode, ContentId content) {
+    return saved_.ShowsContent(inode, content);
+  }
   // Needs mutex().
   DirtyDirectories& dirty() { return dirty_; }
 

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "fs/core/newest_checkpoint.h"
+#include "fs/core/virtual_history.h"
 #include "fs/core/virtual_versions.h"
 
 namespace varve {
@@ -83,6 +84,7 @@ struct ControlEntry {
 
 // What is in `.varve`, in the order it is listed.
 constexpr ControlEntry kEntries[] = {
+    {"history", S_IFDIR, MakeHistoryDirectory},
     {"latest", S_IFLNK, Make<LatestCheckpointLink>},
     {"status", S_IFREG, Make<StatusFile>},
     {"versions", S_IFDIR, MakeVersionsDirectory},

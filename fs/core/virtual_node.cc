@@ -6,6 +6,8 @@ Result<std::shared_ptr<VirtualNode>> VirtualNode::Lookup(std::string_view) {
   return Status::Errno(ENOTDIR);
 }
 Result<std::vector<VirtualName>> VirtualNode::List() { return Status::Errno(ENOTDIR); }
+Status VirtualNode::MakeDirectory(std::string_view) { return Status::Errno(EROFS); }
+Status VirtualNode::RemoveDirectory(std::string_view) { return Status::Errno(EROFS); }
 Result<std::string> VirtualNode::ReadLink() { return Status::Errno(EINVAL); }
 Result<OpenedVirtual> VirtualNode::Open(const Caller&) { return Status::Errno(EISDIR); }
 Result<std::string> VirtualNode::GetXattr(std::string_view) { return Status::Errno(ENODATA); }

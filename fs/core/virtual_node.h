@@ -37,6 +37,9 @@ inline constexpr int64_t kImmutableValidNs = 24LL * 3600 * 1'000'000'000;
 // mode, and the name of a version.
 inline constexpr int64_t kSecondNs = 1'000'000'000;
 
+class DirectoryCapture;
+class FrozenNodes;
+
 // What virtual nodes read from; all of it outlives them.
 struct VirtualContext {
   Catalog& catalog;
@@ -44,6 +47,9 @@ struct VirtualContext {
   VersionReader& contents;
   std::function<std::string()> status_json;
   std::function<Result<struct statvfs>()> filesystem_space;
+  // Of the directories' history. Without them there is no `.varve/history`.
+  FrozenNodes* frozen = nullptr;
+  DirectoryCapture* capture = nullptr;
 };
 
 struct VirtualName {
@@ -80,6 +86,11 @@ class VirtualNode {
   // Directories. What Lookup() returns need not exist: its attributes tell.
   virtual Result<std::shared_ptr<VirtualNode>> Lookup(std::string_view name);
   virtual Result<std::vector<VirtualName>> List();
+  // Makes or removes a name in a directory; EROFS where that has no meaning.
+  virtual Status MakeDirectory(std::string_view name);
+  virtual Status RemoveDirectory(std::string_view name);
+  // Doors: the node of another kind that this name leads to, with one lookup counted.
+  virtual Result<std::optional<Entry>> Enter() { return std::optional<Entry>(); }
   // Symbolic links.
   virtual Result<std::string> ReadLink();
   // Files. Checks whether `caller` may read it.

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "fs/core/access.h"
+#include "fs/core/frozen_nodes.h"
 #include "fs/core/virtual_control.h"
 
 namespace varve {
@@ -80,10 +81,32 @@ Result<Entry> VirtualNodes::Lookup(const Caller& caller, NodeId parent, std::str
   RETURN_IF_ERROR(CheckDirectory(*directory.node, caller, X_OK));
   ASSIGN_OR_RETURN(std::shared_ptr<VirtualNode> node, directory.node->Lookup(name));
   std::string path = PathOf(directory, name, *node);
+  return Arrive(std::move(node), std::move(path));
+}
+
+Result<Entry> VirtualNodes::Arrive(std::shared_ptr<VirtualNode> node, std::string path) {
+  ASSIGN_OR_RETURN(const std::optional<Entry> door, node->Enter());
+  if (door) return *door;
   return Remember(std::move(node), std::move(path));
 }
 
+Result<Entry> VirtualNodes::MakeDirectory(const Caller& caller, NodeId parent,
+                                          std::string_view name, mode_t) {
+  ASSIGN_OR_RETURN(const Known directory, Find(parent));
+  RETURN_IF_ERROR(CheckDirectory(*directory.node, caller, W_OK | X_OK));
+  RETURN_IF_ERROR(directory.node->MakeDirectory(name));
+  return Lookup(caller, parent, name);
+}
+
+Status VirtualNodes::RemoveDirectory(const Caller& caller, NodeId parent, std::string_view name) {
+  ASSIGN_OR_RETURN(const Known directory, Find(parent));
+  RETURN_IF_ERROR(CheckDirectory(*directory.node, caller, W_OK | X_OK));
+  return directory.node->RemoveDirectory(name);
+}
+
 void VirtualNodes::Forget(NodeId node, uint64_t lookups) {
+  // What a listing of doors took back.
+  if (KindOf(node) != NodeKind::kVirtual) return context_.frozen->Forget(node, lookups);
   WriterLock lock(mutex_);
   const auto found = known_.find(node);
   if (found == known_.end()) return;
@@ -198,7 +221,7 @@ bool VirtualNodes::ListOne(const Known& directory, const VirtualName& name, uint
   std::string path = PathOf(directory, name.name, **node);
   Entry entry;
   if (plus) {
-    Result<Entry> remembered = Remember(*std::move(node), std::move(path));
+    Result<Entry> remembered = Arrive(*std::move(node), std::move(path));
     if (!remembered.ok()) return true;
     entry = *remembered;
     listed.entry = &entry;

@@ -5,7 +5,7 @@
 // part of the node's id. Ids are made of a hash of the path, so a path has the
 // same inode number each time it is looked up; they are known until the kernel has
 // forgotten all its lookups. All of it is read-only: what changes something is
-// EROFS, which is what NodeOps answers.
+// EROFS, which is what NodeOps answers; only a node may allow making directories.
 //
 // Threads:    all methods may be called concurrently. No lock is held while a
 //             node works.
@@ -37,6 +37,9 @@ class VirtualNodes final : public NodeOps {
   void Forget(NodeId node, uint64_t lookups) override;
   Result<Attributes> GetAttributes(NodeId node, std::optional<HandleId> handle) override;
   Result<std::string> ReadLink(NodeId node) override;
+  Result<Entry> MakeDirectory(const Caller& caller, NodeId parent, std::string_view name,
+                              mode_t mode) override;
+  Status RemoveDirectory(const Caller& caller, NodeId parent, std::string_view name) override;
   Result<Opened> Open(const Caller& caller, NodeId node, int flags) override;
   Result<ReadReply> Read(NodeId node, HandleId handle, uint64_t offset, size_t size) override;
   Status Write(NodeId node, HandleId handle, uint64_t offset, ByteView bytes,
@@ -70,6 +73,8 @@ class VirtualNodes final : public NodeOps {
   // Gives `node` an id, counts one lookup and answers with its attributes. Fails
   // with ENOENT if there is no such thing.
   Result<Entry> Remember(std::shared_ptr<VirtualNode> node, std::string path);
+  // The same, or the node of another kind that it is the door to.
+  Result<Entry> Arrive(std::shared_ptr<VirtualNode> node, std::string path);
   // The id of a path, whether it is known or not.
   NodeId IdOf(const std::string& path) const REQUIRES_SHARED(mutex_);
   Result<std::shared_ptr<VirtualFile>> OpenFile(HandleId handle) const;

@@ -93,6 +93,7 @@ Status StoreVolume::BuildParts() {
   options.packs.io_uring = options_.io_uring;
   if (options_.threads > 0) options.contents.threads = options_.threads;
   options.passthrough = options_.passthrough;
+  options.quiet_ns = options_.quiet_ns;
   options.hot_bytes_max = options_.hot_bytes_max;
   if (options.hot_bytes_max == 0) {
     ASSIGN_OR_RETURN(const struct statvfs space, disk_->Space());
@@ -149,6 +150,7 @@ Status StoreVolume::Drain(int64_t timeout_ns) {
     RETURN_IF_ERROR(parts_->files().CaptureAllLocked());
   }
   parts_->live().RemoveForgotten();
+  RETURN_IF_ERROR(parts_->capture().CaptureAll());
   RETURN_IF_ERROR(parts_->digester().Drain(timeout_ns));
   RETURN_IF_ERROR(parts_->committer().CommitNow());
   drained_ = true;

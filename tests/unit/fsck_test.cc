@@ -6,6 +6,7 @@
 #include <functional>
 #include <ostream>
 
+#include "fs/core/directory_history.h"
 #include "tests/support/fsck_fixture.h"
 
 namespace varve {
@@ -162,6 +163,39 @@ const Damage kTreeDamages[] = {
      [](StoreEditor& e) { e.ChangeInode("dir", [](InodeRecord& inode) { inode.content = 77; }); },
      "has a content and is no regular file", nullptr},
 };
+// What is captured when a store is drained: every directory.
+const Damage kHistoryDamages[] = {
+    {"PinOfNothing", [](StoreEditor& e) { e.Put(key::Pin(1000, "best"), EncodePin(77)); },
+     "pin \"best\"", nullptr},
+    {"MomentGone", [](StoreEditor& e) { e.Delete(key::Meta(SavedRows::kMomentMeta)); },
+     "directories were captured at moment",
+     [](StoreSession& s) { ExpectBytes(s, ".varve/history/v1/v", "third"); }},
+    {"SavedRow",
+     [](StoreEditor& e) { e.Put(key::Saved(key::Inode(e.Inode("v")), 1000), "nonsense"); },
+     "of what was", [](StoreSession& s) { ExpectBytes(s, ".varve/history/v1/v", "third"); }},
+    {"SavedRowOfALostContent",
+     [](StoreEditor& e) {
+       InodeRecord record;
+       record.mode = S_IFREG | 0644;
+       record.content = 1234;
+       record.name = "was";
+       e.Put(key::Saved(key::Inode(e.Inode("v")), 1000), SavedRow{record.Encode()}.Encode());
+     },
+     "a captured directory (as \"was\")", nullptr},
+    {"VersionAboveTheCounter",
+     [](StoreEditor& e) {
+       NameRecord name;
+       name.directory_versions = 1001;
+       name.last_directory_version = 1;
+       e.Put(key::Name(kRootNode, "run"), name.Encode());
+       DirectoryVersionRecord version;
+       version.inode = kRootNode;
+       e.Put(key::DirectoryVersion(1001, 3), version.Encode());
+     },
+     "above the last number", nullptr},
+};
+INSTANTIATE_TEST_SUITE_P(History, FsckDamage, ::testing::ValuesIn(kHistoryDamages), NameOf);
+
 INSTANTIATE_TEST_SUITE_P(Tree, FsckDamage, ::testing::ValuesIn(kTreeDamages), NameOf);
 
 const Damage kContentDamages[] = {

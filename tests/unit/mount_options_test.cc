@@ -15,7 +15,8 @@ using ::testing::HasSubstr;
 TEST(MountOptionsTest, KnownOnesAreDecoded) {
   MountRequest request;
   ASSERT_TRUE(AddMountOptions(
-                  "no_passthrough,threads=3,hot=2G,log=/a\\,b,supervise,allow_other,timeout=2.5",
+                  "no_passthrough,threads=3,hot=2G,log=/a\\,b,supervise,allow_other,timeout=2.5,"
+                  "quiet=7",
                   false, &request)
                   .ok());
   EXPECT_FALSE(request.passthrough);
@@ -25,6 +26,7 @@ TEST(MountOptionsTest, KnownOnesAreDecoded) {
   EXPECT_TRUE(request.supervise);
   EXPECT_TRUE(request.allow_other);
   EXPECT_EQ(request.stop_timeout_seconds, 2.5);
+  EXPECT_EQ(request.quiet_seconds, 7u);
 }
 
 TEST(MountOptionsTest, WhatMountPassesIsTaken) {

@@ -210,12 +210,12 @@ TEST_F(VirtualTest, TheControlDirectoryLooksLikeItsOwner) {
 }
 
 TEST_F(VirtualTest, ListsWhatIsThere) {
-  EXPECT_EQ(List("", false), (Names{".", "..", "status", "versions"}));
+  EXPECT_EQ(List("", false), (Names{".", "..", "history", "status", "versions"}));
   AddContent(50, Whole());
   AddVersion("model.pt", 1, 50);
   AddVersion("model.pt", 2, 50);
   AddFile(kDirectory, "model.pt", 30, 50);
-  EXPECT_EQ(List("", false), (Names{".", "..", "latest", "status", "versions"}));
+  EXPECT_EQ(List("", false), (Names{".", "..", "history", "latest", "status", "versions"}));
   EXPECT_EQ(List("versions", true), (Names{".", "..", "model.pt"}));
   EXPECT_EQ(List("versions/model.pt", true), (Names{".", "..", "0001", "0002", "latest"}));
   EXPECT_EQ(List("versions/model.pt", true, 1), (Names{".", "..", "0001", "0002", "latest"}));

@@ -1,0 +1,63 @@
+// Captures directories: when they were quiet for a moment, or have been changing for
+// too long, and when somebody asks for it.
+//
+// A capture ends a moment (saved_rows.h) and gives each of the directories a version
+// that names it, in one batch; no file is touched, however large the tree is. A file
+// that is being written is shown as its last close, or its last fsync, left it.
+//
+// Threads: methods that end in Locked need Tree::mutex(); the others take it.
+// Errors:  those of the catalog; a batch that fails captures nothing.
+// Format:  docs/SEMANTICS.md, "Directory history".
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "fs/core/live_files.h"
+#include "fs/core/tree.h"
+
+namespace varve {
+
+class DirectoryCapture {
+ public:
+  struct Dependencies {
+    Tree& tree;
+    LiveFiles& files;
+    Clock& clock;
+    int64_t quiet_ns = 0;
+  };
+  explicit DirectoryCapture(const Dependencies& dependencies) : d_(dependencies) {}
+
+  // Once a second: captures what is due.
+  Status CaptureDue();
+  // Captures all that changed, quiet or not; at umount.
+  Status CaptureAll();
+
+  // Gives each of them a version; those that are gone are left out.
+  Status CaptureLocked(const std::vector<InodeNumber>& directories, CaptureReason reason);
+
+  // Captures and pins under `name`. Fails with EEXIST, EINVAL for a name that a version
+  // could have, ENAMETOOLONG.
+  Status Pin(InodeNumber directory, std::string_view name);
+  // The version stays. Fails with ENOENT.
+  Status Unpin(InodeNumber directory, std::string_view name);
+
+  // That a pin must not be called so.
+  static bool IsReserved(std::string_view name);
+
+ private:
+  // So many at a time that nobody waits long for the lock; each turn is a moment.
+  Status CaptureInTurns(const std::vector<InodeNumber>& directories);
+  // Gives the directories a version that names the present moment.
+  Status AppendVersions(const std::vector<InodeNumber>& directories, CaptureReason reason,
+                        Batch* batch);
+  // What is open and was never closed since it began: shown as it was before.
+  Status FindShownLocked(std::vector<SavedRows::Shown>* shown);
+  Result<InodeRecord> LastClosedLocked(const OpenFile& file, InodeRecord record);
+  // Writes that the kernel passed through change directories, too.
+  Status NoticeWritersLocked();
+
+  Dependencies d_;
+};
+
+}  // namespace varve
