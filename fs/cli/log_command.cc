@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fs/cli/commands.h"
+#include "fs/cli/directory_versions.h"
 #include "fs/cli/failure.h"
 #include "fs/cli/output.h"
 #include "fs/cli/time_text.h"
@@ -25,7 +26,16 @@ std::string Complete(const VersionInfo& version) {
   return "NO: " + Printable(version.incomplete);
 }
 
+ExitCode RunForDirectory(const Options& options) {
+  const auto versions = ListDirectoryVersions(options.path);
+  if (!versions.ok()) return Fail(versions.status());
+  fmt::print("{}", options.json ? DirectoryVersionsJson(options.path, *versions)
+                                : DescribeDirectoryVersions(*versions));
+  return kDone;
+}
+
 ExitCode Run(const Options& options) {
+  if (IsDirectory(options.path)) return RunForDirectory(options);
   const Result<VersionedFile> file = FindVersionedFile(options.path);
   if (!file.ok()) return Fail(file.status());
   const Result<std::vector<VersionInfo>> versions = ListVersions(*file);
@@ -73,14 +83,17 @@ std::string VersionsJson(const VersionedFile& file, const std::vector<VersionInf
 
 void AddLogCommand(CLI::App& root, int* exit_code) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = root.add_subcommand("log", "List the versions of a file");
-  command->add_option("FILE", options->path, "The file; it may have been removed")->required();
+  CLI::App* command = root.add_subcommand("log", "List the versions of a file or a directory");
+  command->add_option("PATH", options->path, "The file, which may have been removed, or directory")
+      ->required();
   command->add_flag("--json", options->json, "Print JSON (docs/SEMANTICS.md)");
   command->footer(
       "Examples:\n"
       "  varve log /mnt/runs/run1/last.pt\n"
       "  varve log --json /mnt/runs/run1/checkpoint-100/model.safetensors   # rotated away\n"
+      "  varve log /mnt/runs/run1\n"
       "Without this program: ls -l /mnt/runs/run1/.varve/versions/last.pt\n"
+      "                      ls -l /mnt/runs/run1/.varve/history\n"
       "Exit status: 0 done, 1 failed or no version, 3 not in a VarveFS mount.");
   command->callback([options, exit_code] { *exit_code = Run(*options); });
 }

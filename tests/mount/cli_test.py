@@ -125,6 +125,18 @@ class Log(CommandTestCase):
         self.assertEqual(len(out.splitlines()), 3)
         self.assertIn("NO: ", out.splitlines()[2])
 
+    def test_of_a_directory(self):
+        self.save("run/model.safetensors", b"12345")
+        os.mkdir(self.path("run/.varve/history/before"))
+        log = self.json("log", "--json", self.path("run"))
+        self.assertEqual(log["directory"], self.path("run"))
+        version = log["versions"][-1]
+        self.assertEqual((version["reason"], version["pins"], version["complete"]),
+                         ("pinned", ["before"], False))
+        self.assertBytes(version["path"] + "/model.safetensors", b"12345")
+        out, _ = self.varve("log", self.path("run"))
+        self.assertIn("before", out)
+
     def test_of_a_removed_file(self):
         path = self.save("gone.pt", b"bytes")
         os.unlink(path)
@@ -132,7 +144,8 @@ class Log(CommandTestCase):
 
     def test_says_what_is_missing(self):
         self.assertIn("no version of it", self.error("log", self.path("never")))
-        self.assertIn("directory", self.error("log", self.dir))
+        os.mkdir(self.path("fresh"))
+        self.assertIn("mkdir", self.error("log", self.path("fresh")))
         sentence = self.error("log", self.path("nowhere", "model.pt"))
         self.assertIn("mkdir -p", sentence)
 
