@@ -10,10 +10,12 @@
 #include <memory>
 
 #include "fs/cli/commands.h"
+#include "fs/cli/directory_versions.h"
 #include "fs/cli/failure.h"
 #include "fs/cli/file_copy.h"
 #include "fs/cli/output.h"
 #include "fs/cli/time_text.h"
+#include "fs/cli/tree_copy.h"
 #include "store/base/clock.h"
 
 namespace varve {
@@ -80,12 +82,56 @@ Status FillFromVersion(const VersionInfo& version, CopyTarget* target) {
   return Status();
 }
 
+// The same choice among versions of a directory.
+Result<DirectoryVersionInfo> ChooseDirectoryVersion(
+    const std::vector<DirectoryVersionInfo>& versions, const VersionChoice& choice) {
+  const auto matches = [&](const DirectoryVersionInfo& version) {
+    if (choice.number != 0) return version.number == choice.number;
+    if (choice.not_after) return !Before(*choice.not_after, version.capture_time);
+    return !choice.latest_complete || version.complete.value_or(false);
+  };
+  const auto found = std::find_if(versions.rbegin(), versions.rend(), matches);
+  if (found != versions.rend()) return *found;
+  return Status(Code::kInvalid, fmt::format("none of its versions is meant; there are v{} to v{}",
+                                            versions.front().number, versions.back().number));
+}
+
+Status RestoreDirectory(const Options& options) {
+  RETURN_IF_ERROR(FindMount(options.path).status());
+  if (options.destination.empty()) {
+    return Status(Code::kInvalid,
+                  fmt::format("{0} is a directory; say where its version shall go with --to DEST "
+                              "(versions: varve log {0})",
+                              Printable(options.path)));
+  }
+  const std::string target = AbsolutePath(options.destination);
+  struct stat stat {};
+  if (lstat(target.c_str(), &stat) == 0)
+    return Status(Code::kExists, fmt::format("{} exists", Printable(target)));
+  ASSIGN_OR_RETURN(const std::vector<DirectoryVersionInfo> versions,
+                   ListDirectoryVersions(options.path));
+  ASSIGN_OR_RETURN(const DirectoryVersionInfo version,
+                   ChooseDirectoryVersion(versions, options.choice));
+  uint64_t copied = 0;
+  {
+    ProgressBar bar("restoring");
+    RETURN_IF_ERROR(CopyTree(version.path, target, [&](uint64_t files) {
+      copied = files;
+      bar.Update(files, 0, fmt::format("{} files", files));
+    }));
+  }
+  fmt::print("restored v{} (captured {}, {} files) to {}\n", version.number,
+             FormatTime(version.capture_time), copied, Printable(target));
+  return Status();
+}
+
 Status Restore(Options options) {
-  ASSIGN_OR_RETURN(const VersionedFile file, FindVersionedFile(options.path));
   if (!options.at.empty()) {
     ASSIGN_OR_RETURN(const struct timespec time, ParseTime(options.at, SystemClock().Now()));
     options.choice.not_after = time;
   }
+  if (IsDirectory(options.path)) return RestoreDirectory(options);
+  ASSIGN_OR_RETURN(const VersionedFile file, FindVersionedFile(options.path));
   ASSIGN_OR_RETURN(const std::vector<VersionInfo> versions, ListVersions(file));
   ASSIGN_OR_RETURN(const VersionInfo version, ChooseVersion(versions, options.choice));
   ASSIGN_OR_RETURN(CopyTarget target, ChooseTarget(options, file));
@@ -140,11 +186,13 @@ Result<VersionInfo> ChooseVersion(const std::vector<VersionInfo>& versions,
 
 void AddRestoreCommand(CLI::App& root, int* exit_code) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = root.add_subcommand("restore", "Give back a version of a file");
-  command->add_option("FILE", options->path, "The file; it may have been removed")->required();
+  CLI::App* command =
+      root.add_subcommand("restore", "Give back a version of a file or a directory");
+  command->add_option("PATH", options->path, "The file, which may have been removed, or directory")
+      ->required();
   auto* number = command
                      ->add_option("-n,--number", options->choice.number,
-                                  "The version with this number (varve log FILE)")
+                                  "The version with this number (varve log PATH)")
                      ->check(CLI::PositiveNumber);
   auto* at = command->add_option(
       "--at", options->at,
@@ -164,6 +212,7 @@ void AddRestoreCommand(CLI::App& root, int* exit_code) {
       "  varve restore /mnt/runs/run1/checkpoint-100/model.safetensors     # it was rotated away\n"
       "  varve restore -n 3 /mnt/runs/run1/last.pt                         # go back\n"
       "  varve restore --at '1h ago' --to /tmp/then.pt /mnt/runs/run1/last.pt\n"
+      "  varve restore -n 7 --to /mnt/runs/run1-again /mnt/runs/run1      # a directory\n"
       "Without this program: cp /mnt/runs/run1/.varve/versions/last.pt/0003 /tmp/then.pt\n"
       "Exit status: 0 done, 1 failed, 3 not in a VarveFS mount.");
   command->callback([options, exit_code] { *exit_code = Run(*options); });

@@ -126,6 +126,7 @@ class Log(CommandTestCase):
         self.assertIn("NO: ", out.splitlines()[2])
 
     def test_of_a_directory(self):
+        os.mkdir(self.path("run"))
         self.save("run/model.safetensors", b"12345")
         os.mkdir(self.path("run/.varve/history/before"))
         log = self.json("log", "--json", self.path("run"))
@@ -154,6 +155,32 @@ class Log(CommandTestCase):
         out, _ = self.varve("restore", "-n", "1", path)
         self.assertNotIn("\x1b", out)
         self.assertNotIn("\x1b", self.error("log", self.path("\x1b[31m")))
+
+
+class RestoreDirectory(CommandTestCase):
+    def test_a_version_of_it(self):
+        top = self.path("run")
+        os.makedirs(top + "/sub")
+        self.make("run/sub/model.pt", b"first", 0o640)
+        os.link(top + "/sub/model.pt", top + "/linked")
+        os.symlink("sub/model.pt", top + "/latest")
+        os.setxattr(top + "/linked", "user.loss", b"1.5")
+        os.mkdir(top + "/.varve/history/good")
+        expected = os.stat(top + "/sub")
+        os.remove(top + "/linked")
+        self.make("run/sub/model.pt", b"second")
+        self.assertIn("--to", self.error("restore", top))
+        self.varve("restore", "-n", "1", "--to", self.path("again"), top)
+        again = self.path("again")
+        self.assertBytes(again + "/sub/model.pt", b"first")
+        self.assertEqual(os.stat(again + "/linked").st_ino, os.stat(again + "/sub/model.pt").st_ino)
+        self.assertEqual(os.stat(again + "/linked").st_mode & 0o777, 0o640)
+        self.assertEqual(os.getxattr(again + "/linked", "user.loss"), b"1.5")
+        self.assertEqual(os.readlink(again + "/latest"), "sub/model.pt")
+        self.assertEqual(os.stat(again + "/sub").st_mtime_ns, expected.st_mtime_ns)
+        self.assertIn("exists", self.error("restore", "-n", "1", "--to", again, top))
+        self.assertIn("v1", self.error("restore", "-n", "99", "--to", self.path("other"), top))
+        self.assertEqual([name for name in os.listdir(self.dir) if name.startswith(".")], [])
 
 
 class Restore(CommandTestCase):
