@@ -149,6 +149,29 @@ class Pins(HistoryTestCase):
         for frozen, copy in copies:
             self.assertSameTree(frozen, copy)
 
+    def test_across_kills_and_a_rebuilt_index(self):
+        rng = random.Random(harness.seed() + 2)
+        mount = self.own_mount()
+        top = mount.root + "/run"
+        self.grow_tree(top, rng)
+        pins = []
+        for step in range(harness.scaled(5)):
+            frozen = self.pin(top, f"step-{step}")
+            pins.append((frozen, self.copy_of(top, f"{os.path.basename(self.dir)}-kill-{step}")))
+            self.change_tree(top, rng)
+            if rng.random() < 0.6:
+                mount.kill_and_remount()
+            self.change_tree(top, rng)
+        for frozen, copy in pins:
+            self.assertSameTree(frozen, copy)
+        mount.stop()
+        status, output = mount.fsck()
+        self.assertEqual(status, 0, output)
+        mount.command("fsck", "--rebuild-index", mount.store)
+        mount.start()
+        for frozen, copy in pins:
+            self.assertSameTree(frozen, copy)
+
     def test_tools_copy_out_of_history(self):
         rng = random.Random(harness.seed() + 1)
         top = self.path("run")
