@@ -173,7 +173,8 @@ Status LiveFiles::ReadyToWriteLocked(OpenFile& file, InodeRecord* record) {
   if (file.record.stored) {
     return file.record.stage != 0 ? BeginHotLocked(file, record) : BeginOverlayLocked(file, record);
   }
-  RETURN_IF_ERROR(ShareCapturedLocked(file));
+  RETURN_IF_ERROR(ShareCapturedLocked(file, record));
+  if (file.record.stored) return ReadyToWriteLocked(file, record);
   if (file.record.captured && file.record.shared && file.writers == 0) {
     queue_->StoreNowLocked(file.content);
     ASSIGN_OR_RETURN(*record, d_.tree.Inode(file.inode));
@@ -210,11 +211,17 @@ Status LiveFiles::BeginFreshLocked(OpenFile& file, InodeRecord* record) {
   return Status();
 }
 
-// A directory version names a pending content: it goes on no more.
-Status LiveFiles::ShareCapturedLocked(OpenFile& file) {
+// A directory version names a pending content: it goes on no more. An overlay cannot be
+// copied; if it cannot be stored either, it does go on.
+Status LiveFiles::ShareCapturedLocked(OpenFile& file, InodeRecord* record) {
   if (!file.record.captured || file.record.shared || file.writers > 0) return Status();
   ASSIGN_OR_RETURN(const bool named, d_.tree.IsCaptured(file.inode, file.content));
   if (!named) return Status();
+  if (file.record.overlay) {
+    queue_->StoreNowLocked(file.content);
+    ASSIGN_OR_RETURN(*record, d_.tree.Inode(file.inode));
+    return Status();
+  }
   Batch batch;
   RETURN_IF_ERROR(AppendSharedLocked(file.content, &batch));
   return d_.tree.Apply(batch);

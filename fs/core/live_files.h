@@ -176,7 +176,7 @@ class LiveFiles final : public OverlayLog, public VersionReader {
  private:
   Status LoadLocked(OpenFile& file, const InodeRecord& record);
   Status OpenStageLocked(OpenFile& file, OpenMode mode);
-  Status ShareCapturedLocked(OpenFile& file);
+  Status ShareCapturedLocked(OpenFile& file, InodeRecord* record);
   Status BeginHotLocked(OpenFile& file, InodeRecord* record);
   Status BeginOverlayLocked(OpenFile& file, InodeRecord* record);
   Status BeginFreshLocked(OpenFile& file, InodeRecord* record);

@@ -50,6 +50,14 @@ Status SavedRows::Append(const Batch& batch, Batch* saved) {
     SavedRow before;
     ASSIGN_OR_RETURN(before.row, catalog_.Get(change.key));
     if (before.row == change.value) continue;
+    if (change.key[0] == key::kInode && before.row) {
+      // What had no name then, no capture leads to; and its content goes with it.
+      ASSIGN_OR_RETURN(const InodeRecord record, InodeRecord::Decode(*before.row));
+      if (record.links == 0) {
+        Remember(change.key);
+        continue;
+      }
+    }
     saved->Put(key::Saved(change.key, now_), before.Encode());
     Remember(change.key);
   }
