@@ -80,15 +80,23 @@ Result<bool> SavedRows::ShowsContent(InodeNumber inode, ContentId content) {
   return record.content == content;
 }
 
-void SavedRows::AppendEnd(InodeNumber next_inode, const std::vector<Shown>& shown,
-                          Batch* batch) const {
-  for (const Shown& one : shown)
+Status SavedRows::AppendEnd(InodeNumber next_inode, const std::vector<Shown>& shown, Batch* batch) {
+  for (const Shown& one : shown) {
+    // The captures before this one go on to show the row as it is.
+    ASSIGN_OR_RETURN(const bool saved, IsSaved(one.key));
+    if (!saved && first_new_ != 0 && key::Id(one.key) < first_new_) {
+      SavedRow before;
+      ASSIGN_OR_RETURN(before.row, catalog_.Get(one.key));
+      batch->Put(key::Saved(one.key, now_), before.Encode());
+    }
     batch->Put(key::Saved(one.key, now_ + 1), SavedRow{one.row}.Encode());
+  }
   std::string value;
   ByteWriter out(&value);
   out.U64(now_ + 1);
   out.U64(next_inode);
   batch->Put(key::Meta(kMomentMeta), std::move(value));
+  return Status();
 }
 
 void SavedRows::Ended(InodeNumber next_inode, const std::vector<Shown>& shown) {

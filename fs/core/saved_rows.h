@@ -54,7 +54,7 @@ class SavedRows {
   };
   // Ends the present moment. `next_inode`: no inode has it, or one above, yet. Call
   // Ended() once the batch is applied.
-  void AppendEnd(InodeNumber next_inode, const std::vector<Shown>& shown, Batch* batch) const;
+  Status AppendEnd(InodeNumber next_inode, const std::vector<Shown>& shown, Batch* batch);
   void Ended(InodeNumber next_inode, const std::vector<Shown>& shown);
 
  private:

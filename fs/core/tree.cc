@@ -87,7 +87,7 @@ Status Tree::EndMoment(Batch batch, const std::vector<SavedRows::Shown>& shown) 
     MutexLock lock(id_mutex_);
     next = next_id_;
   }
-  saved_.AppendEnd(next, shown, &batch);
+  RETURN_IF_ERROR(saved_.AppendEnd(next, shown, &batch));
   RETURN_IF_ERROR(catalog_.Apply(batch));
   saved_.Ended(next, shown);
   return Status();

@@ -174,6 +174,17 @@ TEST_F(PastTreeTest, ACaptureShowsWhatItIsTold) {
   EXPECT_EQ(PastTree(*tree_, moment).Inode(file)->content, 99u);
 }
 
+TEST_F(PastTreeTest, WhatACaptureIsToldIsNotWhatEarlierOnesShow) {
+  const InodeNumber file = Make(kRootNode, "open", S_IFREG | 0644);
+  const Moment first = Capture();
+  InodeRecord shown = *tree_->Inode(file);
+  shown.content = 99;
+  const Moment second = tree_->now();
+  ASSERT_TRUE(tree_->EndMoment(Batch(), {{key::Inode(file), shown.Encode()}}).ok());
+  EXPECT_EQ(PastTree(*tree_, first).Inode(file)->content, 0u);
+  EXPECT_EQ(PastTree(*tree_, second).Inode(file)->content, 99u);
+}
+
 TEST_F(PastTreeTest, ANameThatChangesOftenIsSkippedOver) {
   std::vector<Moment> moments;
   for (int i = 0; i < 300; ++i) {
