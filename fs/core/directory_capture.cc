@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 #include "fs/core/directory_history.h"
 
@@ -11,6 +12,11 @@ namespace {
 constexpr int64_t kSecondNs = 1'000'000'000;
 constexpr int64_t kBoundNs = 60 * kSecondNs;
 constexpr size_t kVersionsPerBatch = 1024;
+// Nobody waits for a capture that is due, but its copies take room and time: one of a file
+// that is being written may be so large, and a pin's as large as the file.
+constexpr uint64_t kCopyBytesMax = uint64_t{64} << 20;
+// What is written in place is its newest version, or the one before that.
+constexpr unsigned kVersionsLookedAt = 16;
 
 int64_t Nanoseconds(const struct timespec& time) {
   return static_cast<int64_t>(time.tv_sec) * kSecondNs + time.tv_nsec;
@@ -41,9 +47,9 @@ Status DirectoryCapture::CaptureInTurns(const std::vector<InodeNumber>& director
   for (size_t at = 0; at < directories.size(); at += kVersionsPerBatch) {
     const auto begin = directories.begin() + static_cast<ptrdiff_t>(at);
     const size_t count = std::min(kVersionsPerBatch, directories.size() - at);
-    MutexLock lock(d_.tree.mutex());
-    RETURN_IF_ERROR(
-        CaptureLocked({begin, begin + static_cast<ptrdiff_t>(count)}, CaptureReason::kQuiet));
+    Request request;
+    request.directories.assign(begin, begin + static_cast<ptrdiff_t>(count));
+    RETURN_IF_ERROR(CaptureWithCopies(std::move(request), kCopyBytesMax));
   }
   return Status();
 }
@@ -65,43 +71,65 @@ Status DirectoryCapture::NoticeWritersLocked() {
   return batch.empty() ? Status() : d_.tree.Apply(batch);
 }
 
-// The newest captured content below the one that is being written, or nothing.
-Result<InodeRecord> DirectoryCapture::LastClosedLocked(const OpenFile& file, InodeRecord record) {
-  const DirectoryHistory history(d_.tree.catalog());
-  ASSIGN_OR_RETURN(const std::vector<LinkName> names, d_.tree.Names(file.inode, record));
+// Its newest version that nobody is writing, or nothing.
+Result<InodeRecord> DirectoryCapture::LastClosedLocked(InodeNumber inode, InodeRecord record) {
+  const ContentId written = record.content;
   record.content = 0;
   record.size_bytes = record.hole_bytes = 0;
+  ASSIGN_OR_RETURN(const std::vector<LinkName> names, d_.tree.Names(inode, record));
   if (names.empty()) return record;
   ASSIGN_OR_RETURN(const InodeRecord parent, d_.tree.Inode(names.front().parent));
+  const std::string& name = names.front().name;
   ASSIGN_OR_RETURN(const NameRecord counters,
-                   history.Name(key::Name(parent.history, names.front().name)));
-  ASSIGN_OR_RETURN(const std::optional<std::string> row,
-                   d_.tree.catalog().Get(
-                       key::Version(parent.history, names.front().name, counters.last_version)));
-  if (!row) return record;
-  ASSIGN_OR_RETURN(const VersionRecord version, VersionRecord::Decode(*row));
-  if (version.inode != file.inode) return record;
-  record.content = version.content;
-  record.size_bytes = version.size_bytes;
-  record.modify_time = version.modify_time;
+                   DirectoryHistory(d_.tree.catalog()).Name(key::Name(parent.history, name)));
+  VersionNumber number = counters.last_version;
+  for (unsigned looked = 0; number > 0 && looked < kVersionsLookedAt; --number, ++looked) {
+    ASSIGN_OR_RETURN(const std::optional<std::string> row,
+                     d_.tree.catalog().Get(key::Version(parent.history, name, number)));
+    if (!row) continue;
+    ASSIGN_OR_RETURN(const VersionRecord version, VersionRecord::Decode(*row));
+    if (version.inode != inode) return record;
+    if (version.content == written) continue;
+    ASSIGN_OR_RETURN(const ContentRecord content, d_.tree.Content(version.content));
+    record.content = version.content;
+    record.size_bytes = content.size_bytes;  // it may have gone on after the version's
+    record.modify_time = version.modify_time;
+    return record;
+  }
   return record;
 }
 
-Status DirectoryCapture::FindShownLocked(std::vector<SavedRows::Shown>* shown) {
-  for (const std::shared_ptr<OpenFile>& file : d_.files.AllLocked()) {
-    if (file->content == 0 || file->record.captured || file->record.stored) continue;
-    Result<InodeRecord> record = d_.tree.Inode(file->inode);
-    if (!record.ok() || record->links == 0 || record->content != file->content) continue;
-    ASSIGN_OR_RETURN(const InodeRecord closed, LastClosedLocked(*file, *std::move(record)));
-    shown->push_back({key::Inode(file->inode), closed.Encode()});
+Status DirectoryCapture::FindShownLocked(const Request& request,
+                                         std::vector<SavedRows::Shown>* shown, Batch* batch) {
+  std::set<InodeNumber> shown_otherwise;
+  const auto show = [&](InodeNumber inode, const InodeRecord& record) {
+    shown->push_back({key::Inode(inode), record.Encode()});
+  };
+  for (const LiveFiles::Copied& copy : request.copies) {
+    Result<InodeRecord> record = d_.tree.Inode(copy.inode);
+    if (!record.ok() || record->links == 0) continue;
+    d_.files.AppendCopyLocked(copy, &*record, batch);
+    show(copy.inode, *record);
+    shown_otherwise.insert(copy.inode);
   }
+  for (const InodeNumber inode : d_.files.UnsettledLocked()) {
+    if (shown_otherwise.contains(inode)) continue;
+    Result<InodeRecord> record = d_.tree.Inode(inode);
+    if (!record.ok() || record->links == 0) continue;
+    ASSIGN_OR_RETURN(const InodeRecord closed, LastClosedLocked(inode, *std::move(record)));
+    show(inode, closed);
+    shown_otherwise.insert(inode);
+  }
+  // Closed, and not released: it is named, so nobody opens it again to go on with it.
+  for (const std::shared_ptr<OpenFile>& file : d_.files.AllLocked())
+    if (file->writers > 0 && file->content != 0 && !shown_otherwise.contains(file->inode))
+      RETURN_IF_ERROR(d_.files.AppendSharedLocked(file->content, batch));
   return Status();
 }
 
-Status DirectoryCapture::AppendVersions(const std::vector<InodeNumber>& directories,
-                                        CaptureReason reason, Batch* batch) {
+Status DirectoryCapture::AppendVersions(const Request& request, Batch* batch) {
   const DirectoryHistory history(d_.tree.catalog());
-  for (const InodeNumber directory : directories) {
+  for (const InodeNumber directory : request.directories) {
     d_.tree.dirty().AppendClean(directory, batch);
     const Result<InodeRecord> record = d_.tree.Inode(directory);
     if (!record.ok() && record.status().os_errno() == ESTALE) continue;
@@ -117,25 +145,70 @@ Status DirectoryCapture::AppendVersions(const std::vector<InodeNumber>& director
     version.moment = d_.tree.now();
     version.inode = directory;
     version.capture_time = d_.tree.Now();
-    version.reason = reason;
+    version.reason = request.reason;
     batch->Put(key::DirectoryVersion(name.directory_versions, name.last_directory_version),
                version.Encode());
     batch->Put(name_row, name.Encode());
+    if (!request.pin.empty())
+      batch->Put(key::Pin(name.directory_versions, request.pin),
+                 EncodePin(name.last_directory_version));
   }
   return Status();
 }
 
+bool DirectoryCapture::IsBelowAnyLocked(InodeNumber inode,
+                                        const std::vector<InodeNumber>& directories) {
+  const Result<InodeRecord> record = d_.tree.Inode(inode);
+  if (!record.ok()) return false;
+  const Result<std::vector<LinkName>> names = d_.tree.Names(inode, *record);
+  if (!names.ok()) return false;
+  return std::any_of(names->begin(), names->end(), [&](const LinkName& name) {
+    return std::any_of(directories.begin(), directories.end(), [&](InodeNumber directory) {
+      const Result<bool> below = d_.tree.IsBelow(name.parent, directory);
+      return below.ok() && *below;
+    });
+  });
+}
+
+Status DirectoryCapture::CaptureWithCopies(Request request, uint64_t copy_bytes_max) {
+  request.copies = d_.files.CopyWritten([&](InodeNumber inode, uint64_t bytes) {
+    return bytes <= copy_bytes_max && IsBelowAnyLocked(inode, request.directories);
+  });
+  MutexLock lock(d_.tree.mutex());
+  std::erase_if(request.copies, [&](const LiveFiles::Copied& copy) {
+    if (d_.files.IsCurrentLocked(copy)) return false;
+    d_.files.DropCopy(copy);
+    return true;
+  });
+  if (!request.pin.empty()) {
+    const Status free = CheckPinLocked(request.directories.front(), request.pin);
+    if (!free.ok()) {
+      for (const LiveFiles::Copied& copy : request.copies) d_.files.DropCopy(copy);
+      return free;
+    }
+  }
+  return CaptureRequestLocked(std::move(request));
+}
+
 Status DirectoryCapture::CaptureLocked(const std::vector<InodeNumber>& directories,
                                        CaptureReason reason) {
-  std::vector<SavedRows::Shown> shown;
-  RETURN_IF_ERROR(FindShownLocked(&shown));
-  Batch batch;
-  RETURN_IF_ERROR(AppendVersions(directories, reason, &batch));
-  const Status ended = d_.tree.EndMoment(std::move(batch), shown);
+  return CaptureRequestLocked({directories, reason, "", {}});
+}
+
+Status DirectoryCapture::CaptureRequestLocked(Request request) {
+  const Status ended = [&]() -> Status {
+    Batch batch;
+    std::vector<SavedRows::Shown> shown;
+    RETURN_IF_ERROR(FindShownLocked(request, &shown, &batch));
+    RETURN_IF_ERROR(AppendVersions(request, &batch));
+    return d_.tree.EndMoment(std::move(batch), shown);
+  }();
+  for (const LiveFiles::Copied& copy : request.copies)
+    ended.ok() ? d_.files.KeepCopyLocked(copy) : d_.files.DropCopy(copy);
   if (ended.ok()) return ended;
   // They still wait for it; the rows that say so were not removed.
   Batch marks;
-  for (const InodeNumber directory : directories)
+  for (const InodeNumber directory : request.directories)
     RETURN_IF_ERROR(d_.tree.dirty().Append(directory, &marks));
   return ended;
 }
@@ -146,23 +219,23 @@ bool DirectoryCapture::IsReserved(std::string_view name) {
   return name == "latest" || name == ".varve" || (name[0] == 'v' && digits);
 }
 
+Status DirectoryCapture::CheckPinLocked(InodeNumber directory, std::string_view name) {
+  ASSIGN_OR_RETURN(const InodeRecord record, d_.tree.Inode(directory));
+  if (record.links == 0) return Status::Errno(ENOENT);
+  const Result<VersionNumber> pinned = DirectoryHistory(d_.tree.catalog()).Pinned(record, name);
+  if (pinned.ok()) return Status::Errno(EEXIST);
+  return pinned.status().code() == Code::kNotFound ? Status() : pinned.status();
+}
+
 Status DirectoryCapture::Pin(InodeNumber directory, std::string_view name) {
   if (name.size() > kNameBytesMax) return Status::Errno(ENAMETOOLONG);
   if (name.empty() || IsReserved(name)) return Status::Errno(EINVAL);
-  MutexLock lock(d_.tree.mutex());
-  const DirectoryHistory history(d_.tree.catalog());
-  ASSIGN_OR_RETURN(const InodeRecord record, d_.tree.Inode(directory));
-  if (record.links == 0) return Status::Errno(ENOENT);
-  const Result<VersionNumber> pinned = history.Pinned(record, name);
-  if (pinned.ok()) return Status::Errno(EEXIST);
-  if (pinned.status().code() != Code::kNotFound) return pinned.status();
-  RETURN_IF_ERROR(CaptureLocked({directory}, CaptureReason::kPinned));
-  ASSIGN_OR_RETURN(const std::string name_row, history.NameRow(record));
-  ASSIGN_OR_RETURN(const NameRecord counters, history.Name(name_row));
-  Batch batch;
-  batch.Put(key::Pin(counters.directory_versions, name),
-            EncodePin(counters.last_directory_version));
-  return d_.tree.Apply(batch);
+  {
+    MutexLock lock(d_.tree.mutex());
+    RETURN_IF_ERROR(CheckPinLocked(directory, name));
+  }
+  return CaptureWithCopies({{directory}, CaptureReason::kPinned, name, {}},
+                           std::numeric_limits<uint64_t>::max());
 }
 
 Status DirectoryCapture::Unpin(InodeNumber directory, std::string_view name) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "fs/core/live_nodes.h"
+#include "store/base/log.h"
 
 namespace varve {
 namespace {
@@ -148,8 +149,12 @@ Result<Attributes> LiveNodes::ChangeLocked(const Caller& caller, InodeNumber ino
     Tree::PutInode(inode, record, &batch);
     RETURN_IF_ERROR(d_.tree.Apply(batch));
   }
-  // Made read-only, a directory is what it shall stay.
-  if (closed) RETURN_IF_ERROR(capture_->CaptureLocked({inode}, CaptureReason::kReadOnly));
+  // Made read-only, a directory is what it shall stay. The change has happened, whatever
+  // comes of the capture; without it, the directory is captured when it is quiet.
+  if (closed) {
+    const Status captured = capture_->CaptureLocked({inode}, CaptureReason::kReadOnly);
+    if (!captured.ok()) LogWarning("not captured as read-only: {}", captured.ToString());
+  }
   return AttributesLocked(inode, std::move(record));
 }
 

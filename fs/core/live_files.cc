@@ -114,6 +114,7 @@ void LiveFiles::SettleLocked(OpenFile& file) {
   }
   DropBackingLocked(file);
   file.SetBody(nullptr);
+  if (file.content != 0 && !file.record.captured && !file.record.stored) left_.insert(file.inode);
   files_.erase(file.inode);
 }
 
@@ -126,20 +127,6 @@ Status LiveFiles::OpenStageLocked(OpenFile& file, OpenMode mode) {
   ASSIGN_OR_RETURN(std::shared_ptr<File> stage, d_.stages.Open(file.record.stage, mode));
   file.SetBody(std::make_shared<StagedBody>(std::move(stage)));
   return Status();
-}
-
-Result<std::shared_ptr<OverlayBody>> LiveFiles::OpenOverlay(ContentId content,
-                                                            const ContentRecord& record,
-                                                            OpenMode mode) {
-  OverlayBody::Parts parts;
-  parts.content = content;
-  parts.base = record.base;
-  ASSIGN_OR_RETURN(const ContentRecord base, d_.tree.Content(record.base));
-  ASSIGN_OR_RETURN(parts.base_reader, d_.contents.OpenReader(record.base, base.size_bytes,
-                                                             d_.tree.PathOf(record.inode)));
-  ASSIGN_OR_RETURN(parts.stage, d_.stages.Open(record.stage, mode));
-  RETURN_IF_ERROR(LoadExtents(d_.tree.catalog(), content, &parts.extents, &parts.base_shown_bytes));
-  return std::make_shared<OverlayBody>(std::move(parts), *this);
 }
 
 Status LiveFiles::ReadyToReadLocked(OpenFile& file, const InodeRecord& record) {
@@ -173,14 +160,12 @@ Status LiveFiles::ReadyToWriteLocked(OpenFile& file, InodeRecord* record) {
   if (file.record.stored) {
     return file.record.stage != 0 ? BeginHotLocked(file, record) : BeginOverlayLocked(file, record);
   }
-  RETURN_IF_ERROR(ShareCapturedLocked(file, record));
-  if (file.record.stored) return ReadyToWriteLocked(file, record);
+  RETURN_IF_ERROR(ShareCapturedLocked(file));
   if (file.record.captured && file.record.shared && file.writers == 0) {
     queue_->StoreNowLocked(file.content);
     ASSIGN_OR_RETURN(*record, d_.tree.Inode(file.inode));
     if (file.record.stored) return ReadyToWriteLocked(file, record);
-    if (!file.record.overlay) return BeginCopyLocked(file, record);
-    return Status::Errno(EAGAIN);
+    return BeginCopyLocked(file, record);
   }
   if (file.record.captured) {
     // Pending, and now continued in place: the digest gives way.
@@ -211,17 +196,11 @@ Status LiveFiles::BeginFreshLocked(OpenFile& file, InodeRecord* record) {
   return Status();
 }
 
-// A directory version names a pending content: it goes on no more. An overlay cannot be
-// copied; if it cannot be stored either, it does go on.
-Status LiveFiles::ShareCapturedLocked(OpenFile& file, InodeRecord* record) {
+// A directory version names a pending content: it goes on no more.
+Status LiveFiles::ShareCapturedLocked(OpenFile& file) {
   if (!file.record.captured || file.record.shared || file.writers > 0) return Status();
   ASSIGN_OR_RETURN(const bool named, d_.tree.IsCaptured(file.inode, file.content));
   if (!named) return Status();
-  if (file.record.overlay) {
-    queue_->StoreNowLocked(file.content);
-    ASSIGN_OR_RETURN(*record, d_.tree.Inode(file.inode));
-    return Status();
-  }
   Batch batch;
   RETURN_IF_ERROR(AppendSharedLocked(file.content, &batch));
   return d_.tree.Apply(batch);
@@ -262,7 +241,8 @@ Status LiveFiles::BeginCopyLocked(OpenFile& file, InodeRecord* record) {
   }
   ContentRecord left = file.record;
   left.stage = copy;
-  RETURN_IF_ERROR(TakeOverStageLocked(file, left, record));
+  RETURN_IF_ERROR(left.overlay ? TakeOverOverlayLocked(file, left, record)
+                               : TakeOverStageLocked(file, left, record));
   // What was durable before has to stay so: the row that names the copy goes first.
   if (left.durable) RETURN_IF_ERROR(d_.tree.catalog().SyncLog());
   queue_->Enqueue(old_content);
@@ -291,36 +271,6 @@ Status LiveFiles::TakeOverStageLocked(OpenFile& file, const ContentRecord& left,
   file.record = taken;
   file.captured = Stamp::Of(stat);
   file.SetBody(std::make_shared<StagedBody>(std::move(stage)));
-  return Status();
-}
-
-// A cold content is changed in place: only what is written takes room.
-Status LiveFiles::BeginOverlayLocked(OpenFile& file, InodeRecord* record) {
-  Batch batch;
-  ASSIGN_OR_RETURN(Fresh fresh, NewContent(file.inode, file.content, &batch));
-  RETURN_IF_ERROR(fresh.stage->Truncate(record->size_bytes));
-  fresh.record.overlay = true;
-  Tree::PutContent(fresh.content, fresh.record, &batch);
-  batch.Put(key::Extent(fresh.content, key::kBaseShown), EncodeOffset(record->size_bytes));
-  record->content = fresh.content;
-  Tree::PutInode(file.inode, *record, &batch);
-  ASSIGN_OR_RETURN(auto reader, d_.contents.OpenReader(file.content, record->size_bytes,
-                                                       d_.tree.PathOf(file.inode)));
-  // The staging file's time is the file's from now on.
-  const struct timespec times[2] = {record->access_time, record->modify_time};
-  RETURN_IF_ERROR(fresh.stage->SetTimes(times));
-  ASSIGN_OR_RETURN(const struct stat stat, fresh.stage->Stat());
-  RETURN_IF_ERROR(d_.tree.Apply(batch));
-  OverlayBody::Parts parts;
-  parts.content = fresh.content;
-  parts.stage = fresh.stage;
-  parts.base = file.content;
-  parts.base_reader = std::move(reader);
-  parts.base_shown_bytes = record->size_bytes;
-  file.SetBody(std::make_shared<OverlayBody>(std::move(parts), *this));
-  file.content = fresh.content;
-  file.record = fresh.record;
-  file.captured = Stamp::Of(stat);
   return Status();
 }
 
@@ -479,7 +429,10 @@ Status LiveFiles::RevertLocked(OpenFile& file) {
   ContentRecord base;
   if (left.base != 0) {
     ASSIGN_OR_RETURN(base, d_.tree.Content(left.base));
-    if (!base.stored) return Status();
+    if (!base.stored) return Status();  // it is put right when the file is opened again
+    ASSIGN_OR_RETURN(const bool same,
+                     ShowsBase(content, left, static_cast<uint64_t>(stat.st_size)));
+    if (!same) return Status();
   } else if (stat.st_size != 0) {
     return Status();
   }

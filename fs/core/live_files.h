@@ -159,6 +159,33 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   // Drops hot copies that nobody has open until they fit their share.
   void TrimHotLocked(HotCache* hot);
 
+  // Files whose content somebody may still write, or that no version names: a captured
+  // directory must not name it. What is closed, but not released, may be named.
+  std::vector<InodeNumber> UnsettledLocked();
+
+  // A copy of the staging file of what somebody is writing, for a captured directory. It
+  // is no version of the file.
+  struct Copied {
+    InodeNumber inode = 0;
+    ContentId source = 0;
+    Stamp stamp;  // of the source, before and after
+    StageId stage = 0;
+    ContentId content = 0;
+    bool fresh = false;  // it is no content yet
+  };
+  // Copies those of what is being written for which `wanted` is true, if they stand still
+  // meanwhile. Takes the lock itself, and copies without.
+  std::vector<Copied> CopyWritten(const std::function<bool(InodeNumber, uint64_t bytes)>& wanted);
+  // Whether it still is what the file is.
+  bool IsCurrentLocked(const Copied& copied) const;
+  // Makes `record` show it.
+  void AppendCopyLocked(const Copied& copied, InodeRecord* record, Batch* batch);
+  // The batch was applied; or the copy is not wanted.
+  void KeepCopyLocked(const Copied& copied);
+  void DropCopy(const Copied& copied) {
+    if (copied.fresh) d_.stages.Remove(copied.stage);
+  }
+
   // What is open and changed becomes a version, or brings its version up to date.
   Status CaptureAllLocked();
   Status CaptureLocked(OpenFile& file, InodeRecord* record);
@@ -176,7 +203,7 @@ class LiveFiles final : public OverlayLog, public VersionReader {
  private:
   Status LoadLocked(OpenFile& file, const InodeRecord& record);
   Status OpenStageLocked(OpenFile& file, OpenMode mode);
-  Status ShareCapturedLocked(OpenFile& file, InodeRecord* record);
+  Status ShareCapturedLocked(OpenFile& file);
   Status BeginHotLocked(OpenFile& file, InodeRecord* record);
   Status BeginOverlayLocked(OpenFile& file, InodeRecord* record);
   Status BeginFreshLocked(OpenFile& file, InodeRecord* record);
@@ -185,6 +212,7 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   // is ready to be written then.
   Status TakeOverStageLocked(OpenFile& file, const ContentRecord& left, InodeRecord* record);
   Status BeginSharedLocked(const OpenFile& from, OpenFile& to, uint64_t size);
+  Status TakeOverOverlayLocked(OpenFile& file, const ContentRecord& left, InodeRecord* record);
   Status TruncateSharedLocked(OpenFile& file, InodeRecord* record);
   Status SyncStoredRowsLocked(OpenFile& file, InodeRecord* record) NO_THREAD_SAFETY_ANALYSIS;
   // A copy of its staging file, as durable as the original.
@@ -195,6 +223,8 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   Result<std::shared_ptr<ContentReader>> OpenPendingReader(ContentId content,
                                                            const ContentRecord& record,
                                                            uint64_t size_bytes);
+  // Whether a content that was never written is what its base is.
+  Result<bool> ShowsBase(ContentId content, const ContentRecord& record, uint64_t size_bytes);
   Status RevertLocked(OpenFile& file);
   void PutPendingLocked(ContentId content, const ContentRecord& record, Batch* batch);
   Status WaitForReleaseLocked(OpenFile& file, InodeRecord* record) NO_THREAD_SAFETY_ANALYSIS;
@@ -208,8 +238,9 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   std::unordered_map<pid_t, unsigned> readers_;       // processes with handles to read only
   std::unordered_map<ContentId, unsigned> flushing_;  // how many flushes are under way
   std::set<InodeNumber> snapshots_;                   // inodes that want one
-  uint64_t stored_sequence_ = 0;                      // of the newest row that left a hot copy
-  CondVar changed_;                                   // a handle was released, an exchange ended
+  std::set<InodeNumber> left_;    // nobody has them open, and no version names what they are
+  uint64_t stored_sequence_ = 0;  // of the newest row that left a hot copy
+  CondVar changed_;               // a handle was released, an exchange ended
 };
 
 }  // namespace varve

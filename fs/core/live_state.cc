@@ -47,11 +47,14 @@ Result<StatusFacts> LiveFiles::StatusLocked(InodeNumber inode, const InodeRecord
     ASSIGN_OR_RETURN(content, d_.tree.Content(facts.id));
     if (!content.captured && IsUnchanged(FindLocked(inode).get())) {
       // Open for writing and not written yet: it is still what it was.
-      facts.id = content.base;
-      content = ContentRecord();
-      content.captured = content.stored = content.durable = true;
-      if (facts.id != 0) {
-        ASSIGN_OR_RETURN(content, d_.tree.Content(facts.id));
+      ASSIGN_OR_RETURN(const bool same, ShowsBase(facts.id, content, record.size_bytes));
+      if (same) {
+        facts.id = content.base;
+        content = ContentRecord();
+        content.captured = content.stored = content.durable = true;
+        if (facts.id != 0) {
+          ASSIGN_OR_RETURN(content, d_.tree.Content(facts.id));
+        }
       }
     }
   }

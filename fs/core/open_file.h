@@ -59,6 +59,9 @@ struct OpenFile {
   Stamp captured;
   // The staging file when set-id bits were last set, see LiveFiles::Attributes.
   Stamp privileged;
+  // The newest copy that a captured directory shows, and what it is a copy of.
+  Stamp copied;
+  ContentId copy = 0;
   // When it was opened for writing, or an fsync last captured it while it stayed open.
   int64_t snapshot_ns = 0;
 

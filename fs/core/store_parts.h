@@ -74,6 +74,7 @@ class StoreParts {
   Committer& committer() { return *committer_; }
   DiskRoom& room() { return *room_; }
   DirectoryCapture& capture() { return *capture_; }
+  FrozenNodes& frozen() { return *frozen_; }
 
  private:
   explicit StoreParts(const Base& base) : base_(base) {}

@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 
+#include "fs/core/directory_history.h"
 #include "fs/core/history.h"
+#include "tests/support/core_dump_frozen.h"
 
 namespace varve::testing {
 namespace {
@@ -30,6 +32,7 @@ class Dumper {
   Status Content(InodeNumber inode, DumpedNode* node);
   void DumpHistory();
   void DumpVersion(std::string_view row_key, std::string_view row);
+  void DumpCaptures(const Model::HistoryKey& key, HistoryId list, DumpedName* name);
 
   StoreParts& parts_;
   LiveNodes& live_;
@@ -127,6 +130,42 @@ void Dumper::DumpHistory() {
     if (!counters.ok()) return Fail("history", counters.status());
     const Model::HistoryKey name{key::Id(row_key), std::string(key::NameOf(row_key))};
     dump_.history[name].counters = *counters;
+    if (counters->directory_versions != 0)
+      DumpCaptures(name, counters->directory_versions, &dump_.history[name]);
+  }
+}
+
+void Dumper::DumpCaptures(const Model::HistoryKey& key, HistoryId list, DumpedName* name) {
+  const std::string where =
+      "history of directory " + std::to_string(key.first) + "/" + key.second + " ";
+  const auto scan = [&](const key::Range& range, const auto& see) {
+    const Status scanned = parts_.catalog().Scan(range.begin, range.end, see);
+    if (!scanned.ok()) Fail(where, scanned);
+  };
+  scan(key::AllDirectoryVersions(list), [&](std::string_view row_key, std::string_view row) {
+    const Result<DirectoryVersionRecord> record = DirectoryVersionRecord::Decode(row);
+    if (record.ok()) {
+      name->directories[key::Number(row_key)] = {*record, {}};
+    } else {
+      Fail(where, record.status());
+    }
+    return true;
+  });
+  scan(key::AllPins(list), [&](std::string_view row_key, std::string_view row) {
+    const Result<VersionNumber> number = DecodePin(row);
+    if (number.ok()) {
+      name->pins[std::string(key::PinName(row_key))] = *number;
+    } else {
+      Fail(where, number.status());
+    }
+    return true;
+  });
+  for (auto& [number, capture] : name->directories) {
+    const std::string version = DirectoryVersionName(number);
+    for (const std::string& failure :
+         DumpFrozen(parts_, FrozenRoot{capture.record.inode, version, number, capture.record},
+                    &capture.nodes))
+      dump_.failures.push_back(where + version + failure);
   }
 }
 

@@ -1,5 +1,6 @@
 // Everything that a store shows, read back through the calls that the kernel makes;
-// history from the rows of the index, its bytes as `.varve/versions` reads them.
+// history from the rows of the index, its bytes as `.varve/versions` reads them, and
+// captured trees through the calls below `.varve/history`.
 //
 // Threads: free functions.
 // Errors:  what could not be read is in `failures`, with its path.
@@ -32,9 +33,17 @@ struct DumpedVersion {
   std::string bytes;
 };
 
+// What `.varve/history` shows of one version. Inodes are numbered as they were.
+struct DumpedCapture {
+  DirectoryVersionRecord record;
+  std::map<InodeNumber, DumpedNode> nodes;
+};
+
 struct DumpedName {
   NameRecord counters;
   std::map<VersionNumber, DumpedVersion> versions;
+  std::map<VersionNumber, DumpedCapture> directories;
+  std::map<std::string, VersionNumber> pins;
 };
 
 struct Dump {

@@ -54,6 +54,11 @@ class Judge {
                       const Model::HistoryKey& key) const;
   std::string Extra(const Model::HistoryKey& key, const DumpedVersion& have) const;
 
+  // Captured directories.
+  std::string Directories(const DumpedName& have, const ModelName& want) const;
+  std::string Capture(const DumpedCapture& have, const ModelCapture& want) const;
+  std::string CapturedFile(const DumpedNode& have, const ModelNode& want, InodeNumber inode) const;
+
   bool Promised(ContentId content) const {
     const auto facts = e_.contents.find(content);
     return facts != e_.contents.end() && facts->second.promised && !facts->second.torn;
@@ -151,7 +156,8 @@ std::string Judge::FileAfterPowerCut(const DumpedNode& have, const ModelNode& wa
   const bool reverted = have.content == BaseOf(want.content) && Has(want.content, have.bytes);
   if (have.content != want.content && !reverted) {
     if (Promised(want.content)) return "its durable content is lost, it shows an older one";
-    if (!e_.contents.contains(have.content) && ShowsOlder(have, want.content, inode)) return "";
+    // Recovery may give a copy a number that the cut took back from another content.
+    if (ShowsOlder(have, want.content, inode)) return "";
     if (std::string found = Alternative(have.content, want.content, inode); !found.empty())
       return found;
   }
@@ -254,7 +260,73 @@ std::string Judge::Name(const Model::HistoryKey& key, const DumpedName& have,
     const std::string found = Extra(key, version);
     if (!found.empty()) return std::to_string(number) + ": " + found;
   }
+  return Directories(have, want);
+}
+
+// One that is not known yet was made by the operation that is going on: it shows the
+// state of now.
+std::string Judge::Directories(const DumpedName& have, const ModelName& want) const {
+  for (const auto& [number, capture] : want.directories)
+    if (!have.directories.contains(number)) return "v" + std::to_string(number) + " is missing";
+  for (const auto& [number, capture] : have.directories) {
+    const auto known = want.directories.find(number);
+    std::string found;
+    if (known != want.directories.end()) {
+      found = Capture(capture, *known->second);
+    } else if (number <= want.last_directory) {
+      found = "it is back again";
+    } else {
+      found = Capture(capture, e_.model.CaptureOf(capture.record));
+      if (!found.empty()) found = "made just now: " + found;
+    }
+    if (!found.empty()) return "v" + std::to_string(number) + ": " + found;
+  }
+  for (const auto& [name, number] : want.pins) {
+    const auto pin = have.pins.find(name);
+    if (pin == have.pins.end() || pin->second != number) return "the pin " + name + " is missing";
+  }
+  for (const auto& [name, number] : have.pins)
+    if (!want.pins.contains(name) && number <= want.last_directory)
+      return "the pin " + name + " should not be there";
   return "";
+}
+
+std::string Judge::Capture(const DumpedCapture& have, const ModelCapture& want) const {
+  if (have.record.moment != want.record.moment || have.record.inode != want.record.inode)
+    return "another moment";
+  for (const auto& [inode, node] : want.nodes) {
+    const std::string who = "inode " + std::to_string(inode) + ": ";
+    const auto there = have.nodes.find(inode);
+    if (there == have.nodes.end()) return who + "missing";
+    const DumpedNode& shown = there->second;
+    if (shown.stat.st_mode != node.mode) return who + "another mode";
+    if (shown.stat.st_uid != node.uid || shown.stat.st_gid != node.gid) return who + "owner";
+    if (shown.xattrs != node.xattrs) return who + "other xattrs";
+    if (shown.target != node.target) return who + "another target";
+    if (shown.names != node.names) return who + "other names";
+    if (!S_ISREG(node.mode)) continue;
+    const std::string found = CapturedFile(shown, node, inode);
+    if (!found.empty()) return who + found;
+  }
+  return have.nodes.size() == want.nodes.size() ? "" : "more than there was";
+}
+
+std::string Judge::CapturedFile(const DumpedNode& have, const ModelNode& want,
+                                InodeNumber inode) const {
+  if (e_.drifting.contains(have.content)) return "";
+  if (have.stat.st_size != static_cast<off_t>(have.bytes.size()) && !have.torn)
+    return "size " + std::to_string(have.stat.st_size) + ", but " + Describe(have.bytes);
+  if (have.bytes == *want.bytes) return "";
+  // What is being written has a version of its own (CoreWorld learns which).
+  if (e_.unsettled.contains(inode) && have.content != want.content) return "";
+  if (have.torn) {
+    if (Torn(have.content)) return "";
+    if (e_.moment != Moment::kPowerCut || Promised(want.content)) return "torn";
+    return have.bytes.empty() ? "" : "torn, with bytes";
+  }
+  if (e_.moment == Moment::kPowerCut && Has(want.content, have.bytes)) return "";
+  return "content " + std::to_string(have.content) + " has " + Describe(have.bytes) + ", not " +
+         Describe(*want.bytes) + " of content " + std::to_string(want.content);
 }
 
 std::string Judge::Missing(VersionNumber, const ModelVersion& want) const {

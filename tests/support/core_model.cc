@@ -75,7 +75,7 @@ int Model::Make(const LinkName& place, InodeNumber inode, ModelNode node) {
     node.history = inode;
     if (waits != history.end() && waits->second.child != 0) {
       node.history = std::exchange(waits->second.child, 0);
-      if (waits->second.last == 0) history.erase(waits);
+      if (waits->second.empty()) history.erase(waits);
     }
   }
   nodes[inode] = std::move(node);
@@ -138,6 +138,7 @@ int Model::Replace(const LinkName& from, const LinkName& to, const Captured& cap
   } else if (target != 0 && IsDirectory(moved)) {
     return ENOTDIR;
   }
+  if (IsDirectory(moved)) MoveDirectory(from, to, moved);
   nodes[from.parent].names.erase(from.name);
   nodes[to.parent].names[to.name] = moved;
   const ModelNode& node = nodes.at(moved);
@@ -194,7 +195,7 @@ void Model::ForgetTemporary(const LinkName& place, ContentId content) {
   if (only == name->second.versions.end() || only->second.content != content) return;
   name->second.versions.clear();
   name->second.last = 0;
-  if (name->second.child == 0) history.erase(name);
+  if (name->second.empty()) history.erase(name);
 }
 
 void Model::LeaveDirectory(const LinkName& place, HistoryId child) {

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "fs/core/keys.h"
+#include "fs/core/records.h"
 #include "fs/core/tree.h"
 
 namespace varve::testing {
@@ -46,11 +47,23 @@ struct ModelVersion {
   BytesPointer bytes;
 };
 
+// A captured directory: it and all below it, as they have to be shown for ever.
+struct ModelCapture {
+  DirectoryVersionRecord record;
+  std::map<InodeNumber, ModelNode> nodes;
+};
+
 // The history of one name.
 struct ModelName {
   VersionNumber last = 0;
   HistoryId child = 0;  // waits for a directory of that name
   std::map<VersionNumber, ModelVersion> versions;
+  // Of the directories that had the name.
+  VersionNumber last_directory = 0;
+  std::map<VersionNumber, std::shared_ptr<const ModelCapture>> directories;
+  std::map<std::string, VersionNumber> pins;
+
+  bool empty() const { return last == 0 && child == 0 && last_directory == 0; }
 };
 
 class Model {
@@ -75,6 +88,11 @@ class Model {
   // A copy of it under another content, as an fsync of an open file makes it.
   void CaptureAs(InodeNumber inode, ContentId content);
 
+  // Under which the versions of a directory are.
+  HistoryKey KeyOf(InodeNumber directory) const;
+  // `directory` as a capture of this state shows it.
+  ModelCapture CaptureOf(const DirectoryVersionRecord& record) const;
+
   // What a mount forgets: files that have no name.
   void DropUnnamed();
 
@@ -93,6 +111,11 @@ class Model {
   void CaptureUnder(const LinkName& place, ContentId content, const BytesPointer& bytes);
   void ForgetTemporary(const LinkName& place, ContentId content);
   void LeaveDirectory(const LinkName& place, HistoryId child);
+  // core_model_history.cc
+  void MoveDirectory(const LinkName& from, const LinkName& to, InodeNumber moved);
+  void AppendHistory(InodeNumber directory, HistoryId from, HistoryId to);
+  static void AppendDirectories(ModelName* from, ModelName* to);
+
   int Replace(const LinkName& from, const LinkName& to, const Captured& captured);
   void Exchange(const LinkName& from, const LinkName& to, const Captured& captured);
 };

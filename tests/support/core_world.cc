@@ -88,6 +88,7 @@ void CoreWorld::Adopt(Operation op) {
   states_.push_back(std::move(op.after));
   MarkDrifting(model(), &drifting_);
   op.settle();
+  LearnCaptures(true);
   MarkDrifting(model(), &drifting_);
   std::erase_if(states_.back().nodes, [&](const auto& entry) {
     return entry.first != kRootNode && !open_.contains(entry.first) &&

@@ -74,6 +74,8 @@ class CoreWorld {
   bool Fsync(size_t handle);
   bool FsyncDirectory();
   bool Sync();  // user.varve.sync
+  bool Pin(InodeNumber directory, const std::string& name);
+  bool Unpin(InodeNumber directory, const std::string& name);
   void Read(size_t handle);
   void ReadAnyVersion();
   void Digest();
@@ -85,6 +87,7 @@ class CoreWorld {
   // What the tests count, to prove that they test something.
   struct Counters {
     uint64_t steps = 0, versions = 0, stored = 0, power_cuts = 0, deaths = 0;
+    uint64_t captures = 0, copies = 0;
     uint64_t states_lost = 0, fallen_back = 0, torn = 0, finished = 0, faults = 0;
   };
   const Counters& counters() const { return counters_; }
@@ -157,8 +160,12 @@ class CoreWorld {
   void Opened(InodeNumber inode, HandleId id, int flags);
   void CheckContentRule(InodeNumber inode, int flags, ContentId before);
   bool TakesSnapshot(InodeNumber inode, const OpenState& open);
-  // An overlay that has to be stored before it can be changed; nobody does it here.
-  bool GoesOnNever(InodeNumber inode);
+
+  // core_world_captures.cc
+  // The store has captured directories: they show what the model is now. `apart`: a
+  // power cut may take them back by themselves.
+  void LearnCaptures(bool apart);
+  void LearnCapturedFile(InodeNumber inode, const DirectoryVersionRecord& record, ModelNode* node);
 
   // core_world_steps.cc
   InodeNumber AnyDirectory();
@@ -178,6 +185,7 @@ class CoreWorld {
   std::vector<Model> states_;  // since the last promise; the last one is now
   Contents contents_;
   Model::Captured captured_;
+  varve::Moment moment_ = 0;  // captures before it are known
   std::set<ContentId> drifting_;
   std::set<InodeNumber> unsettled_;  // for good, by an operation that failed half done
   std::vector<Handle> handles_;

@@ -186,13 +186,6 @@ void CoreWorld::CheckContentRule(InodeNumber inode, int flags, ContentId before)
   }
 }
 
-bool CoreWorld::GoesOnNever(InodeNumber inode) {
-  const ContentRecord record = Peek(model().nodes.at(inode).content);
-  const auto open = open_.find(inode);
-  return record.captured && !record.stored && record.shared && record.overlay &&
-         (open == open_.end() || open->second.writers == 0);
-}
-
 bool CoreWorld::Open(InodeNumber inode, int flags) {
   HandleId handle = 0;
   const ContentId before = model().nodes.at(inode).content;
@@ -206,7 +199,6 @@ bool CoreWorld::Open(InodeNumber inode, int flags) {
                }};
   op.after = model();
   op.unsettled = {inode};
-  if (!truncate && (flags & O_ACCMODE) != O_RDONLY && GoesOnNever(inode)) op.expected = EAGAIN;
   if (truncate) {
     op.torn_between[inode] = {model().nodes.at(inode).bytes, empty};
     CaptureEnding(&op.after, inode);
@@ -287,8 +279,6 @@ bool CoreWorld::Truncate(InodeNumber inode, uint64_t size, std::optional<size_t>
   op.unsettled = {inode};
   op.torn_between[inode] = {before, after};
   const bool nothing = size == 0 && node.content == 0;
-  if (size > 0 && GoesOnNever(inode)) op.expected = EAGAIN;
-  if (op.expected != 0) return Execute(std::move(op));
   if (!nothing && size == 0) CaptureEnding(&op.after, inode);
   if (!nothing && (size > 0 || !captured_.contains(node.content))) AddState(inode, after);
   op.after.nodes.at(inode).bytes = after;

@@ -9,6 +9,23 @@
 #include "tests/support/core_world.h"
 
 namespace varve::testing {
+namespace {
+
+ModelNode NodeOf(const DumpedNode& have) {
+  ModelNode node;
+  node.mode = have.stat.st_mode;
+  node.uid = have.stat.st_uid;
+  node.gid = have.stat.st_gid;
+  node.xattrs = have.xattrs;
+  node.target = have.target;
+  node.names = have.names;
+  if (S_ISDIR(node.mode)) node.history = have.history;
+  node.content = have.content;
+  node.bytes = MakeBytes(have.bytes);
+  return node;
+}
+
+}  // namespace
 
 Expected CoreWorld::ExpectedOf(const Model& model, const Operation* interrupted,
                                Moment moment) const {
@@ -156,16 +173,7 @@ void CoreWorld::Restart(Model model, const Dump& dump, Moment moment) {
   unsettled_.clear();
   model.nodes.clear();
   for (const auto& [inode, have] : dump.nodes) {
-    ModelNode& node = model.nodes[inode];
-    node.mode = have.stat.st_mode;
-    node.uid = have.stat.st_uid;
-    node.gid = have.stat.st_gid;
-    node.xattrs = have.xattrs;
-    node.target = have.target;
-    node.names = have.names;
-    if (S_ISDIR(node.mode)) node.history = have.history;
-    node.content = have.content;
-    node.bytes = MakeBytes(have.bytes);
+    model.nodes[inode] = NodeOf(have);
     keep(have.content, have.bytes);
   }
   model.history.clear();
@@ -178,6 +186,21 @@ void CoreWorld::Restart(Model model, const Dump& dump, Moment moment) {
       keep(version.record.content, version.bytes);
     }
   }
+  // Last: what was going on when it was captured, shows less of its content.
+  for (const auto& [key, have] : dump.history) {
+    ModelName& name = model.history[key];
+    name.last_directory = have.counters.last_directory_version;
+    name.pins = have.pins;
+    for (const auto& [number, shown] : have.directories) {
+      ModelCapture capture{shown.record, {}};
+      for (const auto& [inode, node] : shown.nodes) {
+        capture.nodes[inode] = NodeOf(node);
+        keep(node.content, node.bytes);
+      }
+      name.directories[number] = std::make_shared<const ModelCapture>(std::move(capture));
+    }
+  }
+  moment_ = store_.parts().tree().now();
   contents_ = std::move(contents);
   states_.clear();
   states_.push_back(std::move(model));

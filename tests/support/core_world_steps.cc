@@ -136,7 +136,8 @@ void CoreWorld::StepAttributes() {
   switch (random_.Below(6)) {
     case 0:
       if (!S_ISLNK(model().nodes.at(inode).mode))
-        ChangeMode(inode, static_cast<mode_t>(0600 | random_.Below(0200)));
+        ChangeMode(inode,
+                   static_cast<mode_t>(random_.Chance(1, 3) ? 0555 : 0600 | random_.Below(0200)));
       return;
     case 1:
       ChangeOwner(inode, static_cast<uid_t>(random_.Below(5)));
@@ -202,7 +203,14 @@ void CoreWorld::StepHandle(size_t index) {
 }
 
 void CoreWorld::StepBackground() {
-  switch (random_.Below(14)) {
+  switch (random_.Below(17)) {
+    case 14:
+    case 15:
+      Pin(AnyDirectory(), kNames[random_.Below(std::size(kNames))]);
+      return;
+    case 16:
+      Unpin(AnyDirectory(), kNames[random_.Below(std::size(kNames))]);
+      return;
     case 0:
     case 1:
     case 2:
