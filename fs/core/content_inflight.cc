@@ -19,6 +19,26 @@ void InFlightChunks::Add(const ChunkId& id, const ChunkLocation& location) {
   CHECK(added);
 }
 
+void InFlightChunks::Replace(const ChunkId& id, const ChunkLocation& location) {
+  MutexLock lock(mutex_);
+  Entry& entry = chunks_[id];
+  entry.location = location;
+  ++entry.users;
+}
+
+bool InFlightChunks::UsesPack(uint32_t pack) {
+  // Whoever has appended to the pack but not added the chunk here holds its name's lock.
+  for (Mutex& names : name_locks_) MutexLock lock(names);
+  MutexLock lock(mutex_);
+  bool used = false;
+  for (auto chunk = chunks_.begin(); chunk != chunks_.end();) {
+    const bool here = chunk->second.location.pack == pack;
+    if (here && chunk->second.users > 0) used = true;
+    chunk = here && chunk->second.users == 0 ? chunks_.erase(chunk) : std::next(chunk);
+  }
+  return used;
+}
+
 void InFlightChunks::Release(const std::vector<ChunkId>& ids, Catalog& catalog) {
   for (const ChunkId& id : ids) {
     // Without holding the mutex: whoever acquires it meanwhile is counted below.

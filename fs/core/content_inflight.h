@@ -29,8 +29,15 @@ class InFlightChunks {
   std::optional<ChunkLocation> Acquire(const ChunkId& id);
   // The caller is its first user.
   void Add(const ChunkId& id, const ChunkLocation& location);
+  // The same for a chunk that may be there: a better copy of it.
+  void Replace(const ChunkId& id, const ChunkLocation& location);
   // The caller uses these no more: `catalog` names them by now, or never will.
   void Release(const std::vector<ChunkId>& ids, Catalog& catalog);
+
+  // For a collector, about a sealed pack: true if somebody uses a chunk that lies there,
+  // who may yet put its place into the index. If not, nobody will from now on: what was
+  // left there is forgotten. Waits for appends that run.
+  bool UsesPack(uint32_t pack);
 
   Mutex& NameLock(const ChunkId& id) { return name_locks_[ChunkIdHash()(id) % name_locks_.size()]; }
 

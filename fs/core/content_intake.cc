@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "fs/core/chunk_reads.h"
 #include "store/base/log.h"
 
 namespace varve {
@@ -78,7 +79,7 @@ void ChunkIntake::CompareAll() {
     used += read.location.raw_bytes;
   }
   // Each read carries its own status.
-  (void)packs_.Read(reads_, ReadFrom::kPageCache);
+  (void)ReadChunks(catalog_, packs_, reads_, ReadFrom::kPageCache);
   for (size_t i = 0; i < reads_.size(); ++i) {
     Candidate& candidate = candidates_[readers_[i]];
     candidate.equal = reads_[i].status.ok() && Same(candidate.bytes, reads_[i].out);
@@ -151,8 +152,7 @@ Result<bool> ChunkIntake::Contest(const ChunkId& id, ByteView bytes, const Found
   if (bytes.size() == 1) {
     if (readable || rival.location.raw_bytes != 1)
       return Status(Code::kCorrupt, "a chunk of one byte has the name of another chunk");
-    ASSIGN_OR_RETURN(const ChunkLocation location, packs_.Append(id, encoder_.Encode(bytes)));
-    RETURN_IF_ERROR(ledger.AddHealed(id, location));
+    RETURN_IF_ERROR(Heal(id, bytes, ledger));
     return true;
   }
   const size_t half = bytes.size() / 2;
@@ -163,13 +163,23 @@ Result<bool> ChunkIntake::Contest(const ChunkId& id, ByteView bytes, const Found
   return false;
 }
 
+Status ChunkIntake::Heal(const ChunkId& id, ByteView bytes, DigestLedger& ledger) {
+  ChunkLocation location;
+  {
+    MutexLock lock(in_flight_.NameLock(id));
+    ASSIGN_OR_RETURN(location, packs_.Append(id, encoder_.Encode(bytes)));
+    in_flight_.Replace(id, location);
+  }
+  return ledger.AddNew(id, location);
+}
+
 bool ChunkIntake::SameBytes(const ChunkId& id, const ChunkLocation& location, ByteView bytes,
                             bool* readable) {
   *readable = true;
   if (location.raw_bytes != bytes.size()) return false;
   std::vector<uint8_t> copy(location.raw_bytes);
   ChunkRead read{id, location, copy, Status()};
-  *readable = packs_.Read({&read, 1}, ReadFrom::kPageCache).ok();
+  *readable = ReadChunks(catalog_, packs_, {&read, 1}, ReadFrom::kPageCache).ok();
   return *readable && Same(bytes, copy);
 }
 

@@ -65,6 +65,8 @@ class ChunkIntake {
   // they are stored under `id`, in one piece.
   Result<bool> Store(const ChunkId& id, ByteView bytes, DigestLedger& ledger);
   Result<bool> Contest(const ChunkId& id, ByteView bytes, const Found& rival, DigestLedger& ledger);
+  // Stores a new copy of a chunk whose stored one cannot be read.
+  Status Heal(const ChunkId& id, ByteView bytes, DigestLedger& ledger);
   bool SameBytes(const ChunkId& id, const ChunkLocation& location, ByteView bytes, bool* readable);
 
   Catalog& catalog_;

@@ -53,10 +53,6 @@ Status DigestLedger::AddInFlight(const ChunkId& id, const ChunkLocation& locatio
 Status DigestLedger::AddNew(const ChunkId& id, const ChunkLocation& location) {
   named_.insert(id);
   digested_.new_chunks.push_back(id);
-  return AddHealed(id, location);
-}
-
-Status DigestLedger::AddHealed(const ChunkId& id, const ChunkLocation& location) {
   digested_.new_bytes += location.raw_bytes;
   digested_.stored_bytes += location.stored_bytes;
   RETURN_IF_ERROR(Put(key::Chunk(id), EncodeLocation(location)));

@@ -36,8 +36,6 @@ class DigestLedger {
   Status AddInFlight(const ChunkId& id, const ChunkLocation& location);
   // Just appended and added to the chunks in flight.
   Status AddNew(const ChunkId& id, const ChunkLocation& location);
-  // A new copy of a chunk whose stored one is damaged.
-  Status AddHealed(const ChunkId& id, const ChunkLocation& location);
 
   // Where the next piece begins.
   uint64_t end_bytes() const { return recipe_.end_bytes(); }

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "fs/core/chunk_reads.h"
 #include "fs/core/content_recipe.h"
 
 namespace varve {
@@ -37,7 +38,7 @@ void ChunkLoader::Load(std::span<const ChunkPin> claimed) {
   }
   if (reads.empty()) return;
   // Each read carries its own status; the first error is one of them.
-  (void)packs_.Read(reads);
+  (void)ReadChunks(catalog_, packs_, reads);
   for (size_t i = 0; i < reads.size(); ++i) cache_.Publish(*pins[i], reads[i].status);
 }
 

@@ -45,6 +45,8 @@ class ContentStoreImpl final : public ContentStore {
     in_flight_.Release(new_chunks, catalog_);
   }
 
+  bool UsesPack(uint32_t pack) override { return in_flight_.UsesPack(pack); }
+
   Result<std::shared_ptr<ContentReader>> OpenReader(ContentId content, uint64_t size_bytes,
                                                     std::string path_for_messages) override {
     StoredReader::Identity identity{content, size_bytes, std::move(path_for_messages)};

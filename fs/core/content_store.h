@@ -101,6 +101,10 @@ class ContentStore {
   // The batch that holds these chunks is applied, or will never be. Once for each
   // Digest() that succeeded.
   virtual void Forget(const std::vector<ChunkId>& new_chunks) = 0;
+  // Whether a digest may yet name chunks that it has in this pack; false stays false.
+  // Until then a collector neither moves chunks out of the pack nor removes it.
+  // REQUIRES: the pack is sealed.
+  virtual bool UsesPack(uint32_t pack) = 0;
 
   // `path_for_messages` is what the log calls it when its bytes are damaged.
   virtual Result<std::shared_ptr<ContentReader>> OpenReader(ContentId content, uint64_t size_bytes,

@@ -110,8 +110,23 @@ void PackWriter::Retire(Pack& pack) {
 
 Status PackWriter::Sync() {
   MutexLock lock(mutex_);
-  const uint64_t wanted = appended_;
-  while (durable_ < wanted) {
+  return FlushUntil(appended_, /*sealed_pack=*/0);
+}
+
+Status PackWriter::SealPacks() {
+  uint32_t last = 0;
+  {
+    MutexLock append(append_mutex_);
+    if (current_ != nullptr && current_->records > 0) CloseCurrent();
+    // One without a record stays current: there is nothing to seal.
+    last = current_ != nullptr ? current_->number - 1 : next_pack_ - 1;
+  }
+  MutexLock lock(mutex_);
+  return FlushUntil(appended_, last);
+}
+
+Status PackWriter::FlushUntil(uint64_t records, uint32_t sealed_pack) {
+  while (durable_ < records || (!open_.empty() && open_.begin()->first <= sealed_pack)) {
     if (!fence_.ok()) return FencedLocked();
     if (flushing_) {
       progress_.Wait(mutex_);
@@ -174,8 +189,7 @@ Status PackWriter::MakeDurable(Pack& pack, uint64_t end) {
     if (!status.ok()) return Fence(status);
   }
   if (!pack.named) {
-    const Status status = disk_.SyncDirectory(path_);
-    if (!status.ok()) return Fence(status);
+    RETURN_IF_ERROR(SyncNames());
     pack.named = true;
   }
   pack.durable = end;
@@ -208,7 +222,7 @@ void PackWriter::Seal(Pack& pack) {
   // Gives back what was allocated ahead.
   [[maybe_unused]] const Status trimmed = pack.file->Truncate(pack.end + (sealed ? size : 0));
   MutexLock lock(mutex_);
-  if (sealed) bytes_ += size;
+  if (sealed) made_[pack.number] += size;
   open_.erase(pack.number);
 }
 

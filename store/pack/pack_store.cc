@@ -1,8 +1,10 @@
 #include "store/pack/pack_store.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
+#include "store/base/mutex.h"
 #include "store/pack/pack_files.h"
 #include "store/pack/pack_format.h"
 #include "store/pack/pack_limits.h"
@@ -13,11 +15,8 @@
 namespace varve {
 namespace {
 
-// What earlier sessions left.
-struct EarlierPacks {
-  std::vector<uint32_t> numbers;  // ascending
-  uint64_t bytes = 0;
-};
+// What earlier sessions left: packs and their bytes.
+using EarlierPacks = std::map<uint32_t, uint64_t>;
 
 std::string ParentOf(const std::string& path) {
   const size_t slash = path.rfind('/');
@@ -42,11 +41,9 @@ Result<EarlierPacks> FindPacks(Disk& disk, const std::string& path) {
     const uint32_t pack = PackOfFileName(name);
     if (pack == 0) continue;
     ASSIGN_OR_RETURN(const struct stat attributes, disk.Stat(path + "/" + name));
-    packs.numbers.push_back(pack);
-    packs.bytes += static_cast<uint64_t>(attributes.st_size);
+    packs[pack] = static_cast<uint64_t>(attributes.st_size);
     TrimAllocation(disk, path + "/" + name, attributes);
   }
-  std::sort(packs.numbers.begin(), packs.numbers.end());
   return packs;
 }
 
@@ -56,15 +53,15 @@ class DiskPackStore final : public PackStore {
                 const PackStoreOptions& options, EarlierPacks earlier, std::unique_ptr<Ring> ring,
                 std::string uring_reason)
       : fingerprinter_(fingerprinter),
-        earlier_(std::move(earlier)),
         uring_reason_(std::move(uring_reason)),
         files_(disk, path),
         writer_(disk, path, fingerprinter,
-                {.first_pack = earlier_.numbers.empty() ? 1 : earlier_.numbers.back() + 1,
+                {.first_pack = earlier.empty() ? 1 : earlier.rbegin()->first + 1,
                  .pack_bytes_target = options.pack_bytes_target},
                 std::move(ring)),
         reader_(files_, writer_, fingerprinter,
-                {.io_uring = uring_reason_.empty(), .decode_threads = options.decode_threads}) {}
+                {.io_uring = uring_reason_.empty(), .decode_threads = options.decode_threads}),
+        earlier_(std::move(earlier)) {}
 
   Result<ChunkLocation> Append(const ChunkId& id, const EncodedChunk& chunk) override {
     if (chunk.raw_bytes == 0 || chunk.raw_bytes > kChunkBytesMax) {
@@ -82,6 +79,21 @@ class DiskPackStore final : public PackStore {
 
   Status Sync() override { return writer_.Sync(); }
 
+  Status Seal() override { return writer_.SealPacks(); }
+
+  Status Remove(uint32_t pack) override {
+    const std::vector<uint32_t> packs = Packs();
+    if (!std::binary_search(packs.begin(), packs.end(), pack))
+      return Status(Code::kNotFound, "there is no pack " + PackFileName(pack));
+    RETURN_IF_ERROR(writer_.Remove(pack));
+    {
+      MutexLock lock(mutex_);
+      earlier_.erase(pack);
+    }
+    files_.Forget(pack);
+    return writer_.SyncNames();
+  }
+
   Status Read(std::span<ChunkRead> reads, ReadFrom from) override {
     return reader_.Read(reads, from);
   }
@@ -97,25 +109,42 @@ class DiskPackStore final : public PackStore {
   }
 
   std::vector<uint32_t> Packs() const override {
-    std::vector<uint32_t> packs = earlier_.numbers;
-    const std::vector<uint32_t> made = writer_.Packs();
-    packs.insert(packs.end(), made.begin(), made.end());
+    std::vector<uint32_t> packs;
+    for (const PackInfo& info : Infos()) packs.push_back(info.pack);
     return packs;
   }
 
+  std::vector<PackInfo> Infos() const override {
+    std::vector<PackInfo> infos;
+    {
+      MutexLock lock(mutex_);
+      for (const auto& [pack, bytes] : earlier_) infos.push_back({pack, bytes, false});
+    }
+    const std::vector<PackInfo> made = writer_.Infos();
+    infos.insert(infos.end(), made.begin(), made.end());
+    return infos;
+  }
+
   PackUsage Usage() const override {
-    return {earlier_.numbers.size() + writer_.Packs().size(), earlier_.bytes + writer_.Bytes()};
+    PackUsage usage;
+    for (const PackInfo& info : Infos()) {
+      ++usage.packs;
+      usage.bytes += info.bytes;
+    }
+    return usage;
   }
 
   std::string uring_reason() const override { return uring_reason_; }
 
  private:
   const Fingerprinter& fingerprinter_;
-  const EarlierPacks earlier_;
   const std::string uring_reason_;
   PackFiles files_;
   PackWriter writer_;
   PackReader reader_;
+
+  mutable Mutex mutex_;
+  EarlierPacks earlier_ GUARDED_BY(mutex_);  // but those that were removed
 };
 
 }  // namespace

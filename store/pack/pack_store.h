@@ -6,10 +6,12 @@
 // every crash test checks them:
 //
 //   write:   Append() -> Sync() -> commit the location to the index
-//   delete:  commit the removal to the index -> Release()
+//   delete:  commit, durably, that the index names nothing in a pack -> Remove()
 //
 // So a location the index names is always durable. After a crash the store may
-// hold chunks the index never named; they cost space until fsck releases them.
+// hold chunks the index never named, and packs that it names no more: they cost
+// space until a collector finds them again. Who looked up a location may come to
+// read it after its pack was removed; Read() says kNotFound, and he looks again.
 // Packs also carry journals: opaque records with a sequence number from which
 // the whole index can be rebuilt when it is lost.
 //
@@ -61,6 +63,12 @@ struct PackUsage {
   uint64_t bytes = 0;  // of all pack files
 };
 
+struct PackInfo {
+  uint32_t pack = 0;
+  uint64_t bytes = 0;    // of its file, with what is not flushed yet
+  bool writing = false;  // not sealed yet: it cannot be removed
+};
+
 class PackStore {
  public:
   virtual ~PackStore() = default;
@@ -77,10 +85,25 @@ class PackStore {
   // power loss. Concurrent calls share one disk flush.
   virtual Status Sync() = 0;
 
+  // Sync(), and closes the packs that hold those appends: what is appended later
+  // goes to a new pack. Fails as Sync() does.
+  virtual Status Seal() = 0;
+
+  // Deletes a pack and returns when that is durable; who reads from it now gets to
+  // the end of it. A crash in between may leave the pack, which nobody names then.
+  // Its number may be given again by a later session.
+  // REQUIRES: the index names nothing in it, and that is durable; whatever journal
+  // it holds is superseded by a durable one (docs/FORMAT.md, "Journal").
+  // Fails with kBusy while the pack is being written (see Seal()), kNotFound for one
+  // that is not in Packs(), kReadOnly when fenced; kIo from the flush fences.
+  virtual Status Remove(uint32_t pack) = 0;
+
   // Performs all `reads`, in any order and in parallel, decodes and verifies
   // each against its id, and fills in each one's status. Returns the first error;
   // `out` is undefined where a read failed. Takes a bounded amount of memory,
   // however many reads there are; more than a few at once is faster.
+  // A read from a pack that does not exist fails with kNotFound: removed meanwhile,
+  // or lost if the index still names it.
   virtual Status Read(std::span<ChunkRead> reads, ReadFrom from = ReadFrom::kDisk) = 0;
 
   // Calls `on_chunk` / `on_journal` for every intact record of one pack, in
@@ -88,7 +111,7 @@ class PackStore {
   // intact record now; what a crash tore before it was durable is not damage. A
   // sealed pack is told from its table, which reads only that and the journals.
   // A pack that is still appended to is flushed first. Callbacks may be empty.
-  // Fails with kUnsupported for a pack of a later format.
+  // Fails with kUnsupported for a pack of a later format, kNotFound for no pack.
   struct ScanSink {
     std::function<void(const ChunkId&, const ChunkLocation&)> on_chunk;
     std::function<void(uint64_t sequence, ByteView record)> on_journal;
@@ -98,6 +121,8 @@ class PackStore {
   virtual Status Scan(uint32_t pack, bool verify_payload, const ScanSink& sink) = 0;
   virtual std::vector<uint32_t> Packs() const = 0;  // ascending
 
+  // One for each of Packs(), in their order.
+  virtual std::vector<PackInfo> Infos() const = 0;
   virtual PackUsage Usage() const = 0;
   // "" when io_uring moves the bytes, else one sentence why not.
   virtual std::string uring_reason() const = 0;

@@ -74,7 +74,7 @@ void PackWriter::AppendToBuffer(const std::shared_ptr<Pack>& pack, ByteView head
   {
     MutexLock lock(mutex_);
     buffer->fill += size;
-    bytes_ += size;
+    made_[pack->number] += size;
     large = buffer->large;
   }
   if (large) StartAll(pack);
@@ -144,7 +144,7 @@ Status PackWriter::OpenPack() {
   {
     MutexLock lock(mutex_);
     open_.emplace(pack->number, pack);
-    made_.push_back(pack->number);
+    made_[pack->number] = 0;
   }
   current_ = std::move(pack);
   return {};
@@ -189,7 +189,7 @@ Status PackWriter::NextBuffer(size_t size) {
     std::copy(header.begin(), header.end(), buffer->memory.data());
     buffer->fill = header.size();
     pack.end = header.size();
-    bytes_ += header.size();
+    made_[pack.number] += header.size();
   }
   pack.buffers.push_back(std::move(buffer));
   Retire(pack);
@@ -250,7 +250,7 @@ void PackWriter::StartAll(const std::shared_ptr<Pack>& pack) {
     Buffer& buffer = *pack->buffers.back();
     const auto padded = static_cast<size_t>(AlignUp(buffer.fill, kBlockBytes));
     std::fill(buffer.memory.data() + buffer.fill, buffer.memory.data() + padded, uint8_t{0});
-    bytes_ += padded - buffer.fill;
+    made_[pack->number] += padded - buffer.fill;
     pack->end += padded - buffer.fill;
     buffer.fill = padded;
   }
@@ -277,14 +277,27 @@ bool PackWriter::IsOpen(uint32_t pack) {
   return open_.count(pack) != 0;
 }
 
-std::vector<uint32_t> PackWriter::Packs() const {
+std::vector<PackInfo> PackWriter::Infos() const {
   MutexLock lock(mutex_);
-  return made_;
+  std::vector<PackInfo> infos;
+  for (const auto& [number, bytes] : made_)
+    infos.push_back({number, bytes, open_.count(number) != 0});
+  return infos;
 }
 
-uint64_t PackWriter::Bytes() const {
+Status PackWriter::Remove(uint32_t pack) {
+  RETURN_IF_ERROR(Fenced());
+  if (IsOpen(pack)) return Status(Code::kBusy, PackFileName(pack) + " is being written");
+  const Status removed = disk_.Remove(path_ + "/" + PackFileName(pack));
+  if (!removed.ok() && removed.code() != Code::kNotFound) return removed;
   MutexLock lock(mutex_);
-  return bytes_;
+  made_.erase(pack);
+  return {};
+}
+
+Status PackWriter::SyncNames() {
+  const Status synced = disk_.SyncDirectory(path_);
+  return synced.ok() ? synced : Fence(synced);
 }
 
 }  // namespace varve

@@ -32,6 +32,7 @@
 #include "store/codec/codec.h"
 #include "store/pack/aligned_buffer.h"
 #include "store/pack/pack_format.h"
+#include "store/pack/pack_store.h"
 #include "store/pack/write_queue.h"
 
 namespace varve {
@@ -54,15 +55,22 @@ class PackWriter {
   Result<ChunkLocation> Append(RecordType type, const RecordName& name, const EncodedChunk& chunk)
       EXCLUDES(append_mutex_, mutex_);
   Status Sync() EXCLUDES(append_mutex_, mutex_);
+  // Sync(), and every pack that has a record by now is sealed.
+  Status SealPacks() EXCLUDES(append_mutex_, mutex_);
 
   // Copies the payload at `location` if it is not in its file yet; else false.
   bool CopyUnwritten(const ChunkLocation& location, MutableBytes out) EXCLUDES(mutex_);
   // The pack is not sealed yet: its file lacks what was not flushed.
   bool IsOpen(uint32_t pack) EXCLUDES(mutex_);
 
-  // Of all packs that this writer made.
-  std::vector<uint32_t> Packs() const EXCLUDES(mutex_);
-  uint64_t Bytes() const EXCLUDES(mutex_);
+  // All packs that this writer made and that were not removed, ascending.
+  std::vector<PackInfo> Infos() const EXCLUDES(mutex_);
+
+  // Removes the file of a pack, whoever made it. Only after SyncNames() is it gone for
+  // good. Fails with kBusy while the pack is open.
+  Status Remove(uint32_t pack) EXCLUDES(mutex_);
+  // A failure fences: the name of a pack that was just made may be what it lost.
+  Status SyncNames() EXCLUDES(mutex_);
 
  private:
   // Memory for [base, base + fill) of a pack; all before base + started was handed
@@ -128,6 +136,9 @@ class PackWriter {
   void Retire(Pack& pack) REQUIRES(mutex_);
   uint64_t WrittenBytes(const Pack& pack) REQUIRES(mutex_);
 
+  // Until so many records are durable, and the packs up to `sealed_pack` are sealed.
+  Status FlushUntil(uint64_t records, uint32_t sealed_pack) REQUIRES(mutex_)
+      EXCLUDES(append_mutex_);
   Status Flush() EXCLUDES(append_mutex_, mutex_);
   Status AwaitWritten(const Pack& pack, uint64_t end) EXCLUDES(mutex_);
   Status MakeDurable(Pack& pack, uint64_t end) EXCLUDES(mutex_);
@@ -165,11 +176,10 @@ class PackWriter {
   int in_ring_ GUARDED_BY(mutex_) = 0;  // of in_flight_, what Await() will return
   bool awaiting_ GUARDED_BY(mutex_) = false;
   bool flushing_ GUARDED_BY(mutex_) = false;
-  uint64_t appended_ GUARDED_BY(mutex_) = 0;  // records
-  uint64_t durable_ GUARDED_BY(mutex_) = 0;   // records
-  uint64_t bytes_ GUARDED_BY(mutex_) = 0;
-  std::vector<uint32_t> made_ GUARDED_BY(mutex_);
-  Status fence_ GUARDED_BY(mutex_);  // what fenced the writer, or ok
+  uint64_t appended_ GUARDED_BY(mutex_) = 0;              // records
+  uint64_t durable_ GUARDED_BY(mutex_) = 0;               // records
+  std::map<uint32_t, uint64_t> made_ GUARDED_BY(mutex_);  // packs and their bytes
+  Status fence_ GUARDED_BY(mutex_);                       // what fenced the writer, or ok
   bool fence_told_ GUARDED_BY(mutex_) = false;
 };
 

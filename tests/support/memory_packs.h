@@ -20,9 +20,12 @@ class MemoryPacks final : public PackStore {
   Result<ChunkLocation> Append(const ChunkId& id, const EncodedChunk& chunk) override;
   Status AppendJournal(uint64_t sequence, ByteView record) override;
   Status Sync() override;
+  Status Seal() override { return {}; }
+  Status Remove(uint32_t) override { return Status(Code::kBusy, "in memory"); }
   Status Read(std::span<ChunkRead> reads, ReadFrom from) override;
   Status Scan(uint32_t pack, bool verify_payload, const ScanSink& sink) override;
   std::vector<uint32_t> Packs() const override { return {1}; }
+  std::vector<PackInfo> Infos() const override { return {{1, 0, true}}; }
   PackUsage Usage() const override { return {}; }
   std::string uring_reason() const override { return "in memory"; }
 

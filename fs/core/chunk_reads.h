@@ -1,0 +1,23 @@
+// Reads located chunks beside a collector that moves them to other packs.
+//
+// Between a look into the index and the read, the chunk may have been moved and its
+// pack removed: then the index is asked again, and the read repeated. A missing pack
+// that the index still names is damage.
+//
+// Threads: free functions.
+#pragma once
+
+#include <span>
+
+#include "index/catalog.h"
+#include "store/pack/pack_store.h"
+
+namespace varve {
+
+// As PackStore::Read(), but kNotFound never comes out: kCorrupt does, for a pack that is
+// gone although the index names it, or a chunk that the index does not know any more.
+// The locations are where the chunks were read in the end.
+Status ReadChunks(Catalog& catalog, PackStore& packs, std::span<ChunkRead> reads,
+                  ReadFrom from = ReadFrom::kDisk);
+
+}  // namespace varve
