@@ -98,6 +98,12 @@ Result<std::vector<TableEntry>> DecodeTable(ByteView bytes, uint64_t end_bytes);
 std::string EncodeTrailer(const Trailer& trailer, const Fingerprinter& fingerprinter);
 Result<Trailer> DecodeTrailer(ByteView bytes, uint32_t pack, const Fingerprinter& fingerprinter);
 
+// False for what no writer ever returned. What is possible fits into a read buffer.
+constexpr bool IsPossible(const ChunkLocation& location) {
+  return location.pack != 0 && location.raw_bytes >= 1 && location.raw_bytes <= kChunkBytesMax &&
+         location.stored_bytes <= location.raw_bytes;
+}
+
 // "0000002a.pack", and back; 0 when it is no name of a pack.
 std::string PackFileName(uint32_t pack);
 uint32_t PackOfFileName(const std::string& name);

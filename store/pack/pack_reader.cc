@@ -15,12 +15,6 @@ unsigned DecodeThreads(unsigned wanted) {
   return std::clamp(cores > 0 ? cores - 1 : 1, 1u, static_cast<unsigned>(kDecodeThreadsMax));
 }
 
-// What no writer ever returned.
-bool Possible(const ChunkLocation& location) {
-  return location.pack != 0 && location.raw_bytes >= 1 && location.raw_bytes <= kChunkBytesMax &&
-         location.stored_bytes <= location.raw_bytes;
-}
-
 }  // namespace
 
 PackReader::PackReader(PackFiles& files, PackWriter& writer, const Fingerprinter& fingerprinter,
@@ -50,7 +44,7 @@ Status PackReader::Read(std::span<ChunkRead> reads, ReadFrom from) {
 
 bool PackReader::ReadAtOnce(ChunkRead& read, Decoder& decoder) {
   read.status = {};
-  if (!Possible(read.location)) {
+  if (!IsPossible(read.location)) {
     read.status = Status(Code::kCorrupt, "impossible location of a chunk");
     return true;
   }

@@ -8,6 +8,7 @@
 #include "store/pack/pack_files.h"
 #include "store/pack/pack_format.h"
 #include "store/pack/pack_limits.h"
+#include "store/pack/pack_mover.h"
 #include "store/pack/pack_reader.h"
 #include "store/pack/pack_scanner.h"
 #include "store/pack/pack_writer.h"
@@ -61,6 +62,7 @@ class DiskPackStore final : public PackStore {
                 std::move(ring)),
         reader_(files_, writer_, fingerprinter,
                 {.io_uring = uring_reason_.empty(), .decode_threads = options.decode_threads}),
+        mover_(files_, writer_, fingerprinter),
         earlier_(std::move(earlier)) {}
 
   Result<ChunkLocation> Append(const ChunkId& id, const EncodedChunk& chunk) override {
@@ -80,6 +82,8 @@ class DiskPackStore final : public PackStore {
   Status Sync() override { return writer_.Sync(); }
 
   Status Seal() override { return writer_.SealPacks(); }
+
+  Status Move(std::span<ChunkMove> moves) override { return mover_.Move(moves); }
 
   Status Remove(uint32_t pack) override {
     const std::vector<uint32_t> packs = Packs();
@@ -142,6 +146,7 @@ class DiskPackStore final : public PackStore {
   PackFiles files_;
   PackWriter writer_;
   PackReader reader_;
+  PackMover mover_;
 
   mutable Mutex mutex_;
   EarlierPacks earlier_ GUARDED_BY(mutex_);  // but those that were removed

@@ -47,6 +47,13 @@ struct ChunkRead {
   Status status;     // filled in by Read()
 };
 
+struct ChunkMove {
+  ChunkId id;
+  ChunkLocation from;
+  ChunkLocation to;  // filled in by Move() where status is ok
+  Status status;     // filled in by Move()
+};
+
 struct PackStoreOptions {
   bool io_uring = true;  // falls back by itself; see uring_reason()
   uint32_t pack_bytes_target = 64u << 20;
@@ -88,6 +95,17 @@ class PackStore {
   // Sync(), and closes the packs that hold those appends: what is appended later
   // goes to a new pack. Fails as Sync() does.
   virtual Status Seal() = 0;
+
+  // Appends copies of chunks of sealed packs, as they are encoded, and says where. As
+  // with Append() the copies are durable only after a later Sync(). Reads past the page
+  // cache, neighbours together, in the order of the packs; a thousand moves at once are
+  // a good number. Returns the first error; each move has its own status:
+  // kCorrupt: record or name do not match their hashes, and it stays where it is (who
+  //   knows its place may still be able to read it: only its header may be damaged);
+  // kBusy: its pack is not sealed; kNotFound: there is no such pack; kIo: not readable;
+  // what Append() fails with, for it and all that follow: those before it were copied.
+  // REQUIRES: each chunk once.
+  virtual Status Move(std::span<ChunkMove> moves) = 0;
 
   // Deletes a pack and returns when that is durable; who reads from it now gets to
   // the end of it. A crash in between may leave the pack, which nobody names then.

@@ -21,6 +21,7 @@ class MemoryPacks final : public PackStore {
   Status AppendJournal(uint64_t sequence, ByteView record) override;
   Status Sync() override;
   Status Seal() override { return {}; }
+  Status Move(std::span<ChunkMove>) override { return Status(Code::kBusy, "in memory"); }
   Status Remove(uint32_t) override { return Status(Code::kBusy, "in memory"); }
   Status Read(std::span<ChunkRead> reads, ReadFrom from) override;
   Status Scan(uint32_t pack, bool verify_payload, const ScanSink& sink) override;
