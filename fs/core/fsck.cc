@@ -139,6 +139,10 @@ Status StoreCheck::Rebuild() {
       "the index was made anew from {} journals with {} changes, and the places of {} chunks{}",
       rebuilt.journals, rebuilt.changes, rebuilt.chunks,
       rebuilt.moved_to.empty() ? "" : "; the old one is in " + rebuilt.moved_to));
+  if (rebuilt.unfinished_bases > 0) {
+    report_.notes.push_back(
+        fmt::format("{} base journals are not whole and were not used", rebuilt.unfinished_bases));
+  }
   return Status();
 }
 

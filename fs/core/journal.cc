@@ -1,5 +1,8 @@
 #include "fs/core/journal.h"
 
+#include <optional>
+#include <utility>
+
 #include "fs/core/keys.h"
 
 namespace varve {
@@ -8,12 +11,37 @@ namespace {
 // Far below what a pack takes; a rebuild holds one record in memory.
 constexpr size_t kRecordBytes = 8u << 20;
 
-void Encode(const Batch::Change& change, std::string* bytes) {
-  if (change.key[0] == key::kChunk) return;
+void EncodeRow(std::string_view key, std::optional<std::string_view> value, std::string* bytes) {
   ByteWriter out(bytes);
-  out.Text(change.key);
-  out.U8(change.value ? 1 : 0);
-  if (change.value) out.Text(*change.value);
+  out.Text(key);
+  out.U8(value ? 1 : 0);
+  if (value) out.Text(*value);
+}
+
+void Encode(const Batch::Change& change, std::string* bytes) {
+  if (change.key[0] != key::kChunk) EncodeRow(change.key, change.value, bytes);
+}
+
+// The next parts of a base journal; `label` is that of the last one.
+Status WriteRows(PackStore& packs, Catalog& catalog, key::Range rows, JournalLabel* label) {
+  while (true) {
+    // Nothing is appended while a scan runs: an append may wait for the disk.
+    std::string bytes;
+    bool full = false;
+    std::string next;
+    RETURN_IF_ERROR(
+        catalog.Scan(rows.begin, rows.end, [&](std::string_view key, std::string_view value) {
+          EncodeRow(key, value, &bytes);
+          full = bytes.size() >= kRecordBytes;
+          if (full) next = std::string(key) + '\0';
+          return !full;
+        }));
+    if (bytes.empty()) return {};
+    ++label->part;
+    RETURN_IF_ERROR(packs.AppendBaseJournal(*label, AsBytes(bytes)));
+    if (!full) return {};
+    rows.begin = std::move(next);
+  }
 }
 
 }  // namespace
@@ -37,6 +65,21 @@ Status WriteJournal(PackStore& packs, uint64_t sequence,
     any = true;
   }
   return any ? packs.Sync() : Status();
+}
+
+Result<uint64_t> WriteBaseJournal(PackStore& packs, Catalog& catalog,
+                                  const std::function<Status()>& commit) {
+  JournalLabel label;
+  // Before any row is read: a commit that ends later is repeated by its own journal.
+  label.sequence = catalog.Stats().committed_sequence;
+  const key::Range chunks = key::Table(key::kChunk);
+  for (const key::Range& rows : {key::Range{"", chunks.begin}, key::Range{chunks.end, ""}})
+    RETURN_IF_ERROR(WriteRows(packs, catalog, rows, &label));
+  RETURN_IF_ERROR(commit());
+  label.parts = ++label.part;
+  RETURN_IF_ERROR(packs.AppendBaseJournal(label, {}));
+  RETURN_IF_ERROR(packs.Sync());
+  return label.sequence;
 }
 
 Result<std::vector<Batch::Change>> DecodeJournal(std::string_view bytes) {

@@ -50,13 +50,25 @@ bool SizesHold(const RecordHeader& header) {
 
 }  // namespace
 
-RecordName NameOfSequence(uint64_t sequence) {
+RecordName NameOf(const JournalLabel& label) {
+  std::string bytes;
+  ByteWriter writer(&bytes);
+  writer.U64(label.sequence);
+  writer.U32(label.part);
+  writer.U32(label.parts);
   RecordName name{};
-  for (size_t i = 0; i < sizeof(sequence); ++i) name[i] = static_cast<uint8_t>(sequence >> (8 * i));
+  std::copy(bytes.begin(), bytes.end(), name.begin());
   return name;
 }
 
-uint64_t SequenceOf(const RecordName& name) { return ByteReader(ByteView(name)).U64(); }
+JournalLabel LabelOf(const RecordName& name) {
+  ByteReader reader{ByteView(name)};
+  JournalLabel label;
+  label.sequence = reader.U64();
+  label.part = reader.U32();
+  label.parts = reader.U32();
+  return label;
+}
 
 std::string EncodePackHeader(uint32_t pack, const Fingerprinter& fingerprinter) {
   std::string header(kPackMagic);

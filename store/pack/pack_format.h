@@ -20,6 +20,7 @@
 #include "store/base/result.h"
 #include "store/chunk/chunk.h"
 #include "store/chunk/fingerprint.h"
+#include "store/pack/journal_label.h"
 
 namespace varve {
 
@@ -48,10 +49,10 @@ enum class RecordType : uint8_t {
   kTable = 3,
 };
 
-// A chunk's id, or a journal's sequence number and eight zeros.
+// A chunk's id, or a journal's label.
 using RecordName = std::array<uint8_t, 16>;
-RecordName NameOfSequence(uint64_t sequence);
-uint64_t SequenceOf(const RecordName& name);
+RecordName NameOf(const JournalLabel& label);
+JournalLabel LabelOf(const RecordName& name);
 
 struct RecordHeader {
   RecordType type = RecordType::kChunk;

@@ -97,7 +97,11 @@ Result<bool> PackScanner::ScanTable(const Trailer& trailer) {
                                            entry.raw_bytes, entry.encoding});
       continue;
     }
-    if (!sink_.on_journal) continue;
+    if (!sink_.on_journal) {
+      if (sink_.on_journal_info)
+        sink_.on_journal_info({LabelOf(entry.name), entry.offset_bytes, entry.stored_bytes});
+      continue;
+    }
     ASSIGN_OR_RETURN(const std::optional<RecordHeader> journal, HeaderAt(entry.offset_bytes));
     if (journal) {
       RETURN_IF_ERROR(ScanRecord(*journal, false));
@@ -168,12 +172,18 @@ Status PackScanner::ScanRecord(const RecordHeader& header, bool verify_payload) 
 }
 
 Status PackScanner::TellJournal(const RecordHeader& header, ByteView payload) {
+  const JournalInfo info{LabelOf(header.name), header.offset_bytes, header.stored_bytes};
+  if (!sink_.on_journal) {
+    if (sink_.on_journal_info) sink_.on_journal_info(info);
+    return {};
+  }
   std::vector<uint8_t> record(header.raw_bytes);
   if (const Status status = decoder_.Decode(header.encoding, payload, record); !status.ok()) {
     Damage(header.offset_bytes, "journal: " + std::string(status.context()));
     return {};
   }
-  if (sink_.on_journal) sink_.on_journal(SequenceOf(header.name), record);
+  if (sink_.on_journal_info) sink_.on_journal_info(info);
+  sink_.on_journal(info.label.sequence, record);
   return {};
 }
 

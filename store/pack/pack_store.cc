@@ -73,10 +73,12 @@ class DiskPackStore final : public PackStore {
   }
 
   Status AppendJournal(uint64_t sequence, ByteView record) override {
-    if (record.size() > kJournalBytesMax) return Status(Code::kInvalid, "journal too long");
-    Encoder encoder;
-    const EncodedChunk encoded = encoder.Encode(record);
-    return writer_.Append(RecordType::kJournal, NameOfSequence(sequence), encoded).status();
+    return AppendLabelled({sequence, 0, 0}, record);
+  }
+
+  Status AppendBaseJournal(const JournalLabel& label, ByteView record) override {
+    CHECK(label.part > 0);
+    return AppendLabelled(label, record);
   }
 
   Status Sync() override { return writer_.Sync(); }
@@ -141,6 +143,13 @@ class DiskPackStore final : public PackStore {
   std::string uring_reason() const override { return uring_reason_; }
 
  private:
+  Status AppendLabelled(const JournalLabel& label, ByteView record) {
+    if (record.size() > kJournalBytesMax) return Status(Code::kInvalid, "journal too long");
+    Encoder encoder;
+    const EncodedChunk encoded = encoder.Encode(record);
+    return writer_.Append(RecordType::kJournal, NameOf(label), encoded).status();
+  }
+
   const Fingerprinter& fingerprinter_;
   const std::string uring_reason_;
   PackFiles files_;
@@ -153,6 +162,14 @@ class DiskPackStore final : public PackStore {
 };
 
 }  // namespace
+
+Result<std::vector<JournalInfo>> PackStore::JournalsOf(uint32_t pack) {
+  std::vector<JournalInfo> journals;
+  ScanSink sink;
+  sink.on_journal_info = [&](const JournalInfo& info) { journals.push_back(info); };
+  RETURN_IF_ERROR(Scan(pack, /*verify_payload=*/false, sink));
+  return journals;
+}
 
 Result<std::unique_ptr<PackStore>> OpenPackStore(Disk& disk, const std::string& path,
                                                  const Fingerprinter& fingerprinter,

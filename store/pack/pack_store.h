@@ -37,6 +37,7 @@
 #include "store/chunk/chunk.h"
 #include "store/chunk/fingerprint.h"
 #include "store/codec/codec.h"
+#include "store/pack/journal_label.h"
 
 namespace varve {
 
@@ -45,6 +46,12 @@ struct ChunkRead {
   ChunkLocation location;
   MutableBytes out;  // exactly location.raw_bytes
   Status status;     // filled in by Read()
+};
+
+struct JournalInfo {
+  JournalLabel label;
+  uint32_t offset_bytes = 0;
+  uint32_t stored_bytes = 0;
 };
 
 struct ChunkMove {
@@ -87,6 +94,10 @@ class PackStore {
 
   // Stores a journal record of up to 64 MiB. Sequence numbers only grow.
   virtual Status AppendJournal(uint64_t sequence, ByteView record) = 0;
+  // The same for one part of a base journal, whose sequence is an earlier one. Parts
+  // come in their order, those of one base journal at a time; others may lie between.
+  // REQUIRES: label.part > 0.
+  virtual Status AppendBaseJournal(const JournalLabel& label, ByteView record) = 0;
 
   // Returns once every Append() that had returned before this call survives
   // power loss. Concurrent calls share one disk flush.
@@ -132,11 +143,17 @@ class PackStore {
   // Fails with kUnsupported for a pack of a later format, kNotFound for no pack.
   struct ScanSink {
     std::function<void(const ChunkId&, const ChunkLocation&)> on_chunk;
+    // Comes before on_journal, for the same record. Without on_journal a sealed pack's
+    // journals are not read, so a damaged one is told as well.
+    std::function<void(const JournalInfo& info)> on_journal_info;
     std::function<void(uint64_t sequence, ByteView record)> on_journal;
     std::function<void(uint64_t offset_bytes, const std::string& why)> on_damage;
   };
   // `verify_payload` also decodes every chunk and checks its name.
   virtual Status Scan(uint32_t pack, bool verify_payload, const ScanSink& sink) = 0;
+  // The journals of a pack in their order; reads only its table if it is sealed. For
+  // whoever decides which packs hold journals that are needed.
+  Result<std::vector<JournalInfo>> JournalsOf(uint32_t pack);
   virtual std::vector<uint32_t> Packs() const = 0;  // ascending
 
   // One for each of Packs(), in their order.

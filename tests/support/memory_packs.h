@@ -19,6 +19,7 @@ class MemoryPacks final : public PackStore {
 
   Result<ChunkLocation> Append(const ChunkId& id, const EncodedChunk& chunk) override;
   Status AppendJournal(uint64_t sequence, ByteView record) override;
+  Status AppendBaseJournal(const JournalLabel&, ByteView) override { return {}; }
   Status Sync() override;
   Status Seal() override { return {}; }
   Status Move(std::span<ChunkMove>) override { return Status(Code::kBusy, "in memory"); }
