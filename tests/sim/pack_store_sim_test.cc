@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "store/pack/pack_store.h"
@@ -77,6 +79,34 @@ class PackWorld {
     return {};
   }
 
+  // As a collector does: of a sealed pack some chunks are moved, the others and the
+  // journals are not wanted any more, and it is removed.
+  Status Collect() {
+    RETURN_IF_ERROR(Sync());
+    std::vector<uint32_t> sealed;
+    for (const PackInfo& info : store_->Infos())
+      if (!info.writing) sealed.push_back(info.pack);
+    if (sealed.empty()) return {};
+    const uint32_t pack = sealed[random_.Below(sealed.size())];
+    const Result<std::vector<JournalInfo>> journals = store_->JournalsOf(pack);
+    if (!journals.ok()) return NotFenced(journals.status());
+    std::vector<ChunkMove> moves;
+    std::erase_if(chunks_, [&](const Kept& chunk) {
+      if (chunk.location.pack != pack) return false;
+      if (random_.Chance(1, 3)) return true;
+      moves.push_back({chunk.id, chunk.location, {}, {}});
+      return false;
+    });
+    durable_chunks_ = chunks_.size();
+    for (const JournalInfo& info : *journals) journals_.erase(info.label.sequence);
+    if (const Status moved = store_->Move(moves); !moved.ok()) return NotFenced(moved);
+    RETURN_IF_ERROR(Sync());
+    for (size_t i = 0, next = 0; i < chunks_.size(); ++i)
+      if (chunks_[i].location.pack == pack) chunks_[i].location = moves[next++].to;
+    const Status removed = store_->Remove(pack);
+    return removed.ok() ? removed : NotFenced(removed);
+  }
+
   // All chunks are readable, in random batches.
   void CheckReads() {
     std::vector<const Kept*> wanted;
@@ -107,10 +137,12 @@ class PackWorld {
 
   // Every chunk and journal of the model is found, and nothing is called damaged.
   void CheckScan(bool verify) {
-    std::map<ChunkId, ChunkLocation> found;
+    std::set<std::pair<ChunkId, ChunkLocation>> found;  // of a moved one also what is left
     std::map<uint64_t, std::string> journals;
     PackStore::ScanSink sink;
-    sink.on_chunk = [&](const ChunkId& id, const ChunkLocation& location) { found[id] = location; };
+    sink.on_chunk = [&](const ChunkId& id, const ChunkLocation& location) {
+      found.insert({id, location});
+    };
     sink.on_journal = [&](uint64_t sequence, ByteView record) {
       journals[sequence] = AsText(record);
     };
@@ -128,8 +160,7 @@ class PackWorld {
     // A store whose flush has failed scans what its packs hold.
     const size_t held = flush_failed_ ? durable_chunks_ : chunks_.size();
     for (size_t i = 0; i < held; ++i) {
-      ASSERT_TRUE(found.count(chunks_[i].id) != 0);
-      ASSERT_EQ(found[chunks_[i].id], chunks_[i].location);
+      ASSERT_TRUE(found.count({chunks_[i].id, chunks_[i].location}) != 0);
     }
     if (flush_failed_) return;
     for (const auto& [sequence, record] : journals_) ASSERT_EQ(journals[sequence], record);
@@ -145,12 +176,16 @@ class PackWorld {
   bool RandomStep() {
     Status outcome;
     const uint64_t dice = random_.Below(100);
-    if (dice < 70) {
+    if (dice < 68) {
       outcome = Append();
-    } else if (dice < 78) {
+    } else if (dice < 75) {
       outcome = AppendJournal();
-    } else if (dice < 90) {
+    } else if (dice < 85) {
       outcome = Sync();
+    } else if (dice < 88) {
+      outcome = Seal();
+    } else if (dice < 92) {
+      outcome = Collect();
     } else if (dice < 98) {
       CheckReads();
     } else {
@@ -163,6 +198,12 @@ class PackWorld {
     EXPECT_TRUE(MayFail()) << outcome.ToString();
     ExpectFenced(outcome);
     return false;
+  }
+
+  Status Seal() {
+    RETURN_IF_ERROR(store_->Seal());
+    for (const PackInfo& info : store_->Infos()) EXPECT_FALSE(info.writing && info.bytes > 0);
+    return Sync();
   }
 
   // Closing flushes, but cannot tell when that fails.
@@ -186,6 +227,14 @@ class PackWorld {
   void ForgetUnsynced() {
     chunks_.resize(durable_chunks_);
     journals_.erase(journals_.upper_bound(durable_sequence_), journals_.end());
+  }
+
+  // What could not be read or removed is tried again some time; the store goes on,
+  // unless it says something else.
+  Status NotFenced(const Status& status) {
+    EXPECT_NE(status.code(), Code::kCorrupt) << status.ToString();
+    EXPECT_TRUE(MayFail() || status.code() == Code::kNoSpace) << status.ToString();
+    return Sync();
   }
 
   bool MayFail() const { return faults_expected_ || disk_.crashed(); }
