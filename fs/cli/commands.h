@@ -22,6 +22,7 @@ void AddStatsCommand(CLI::App& root, int* exit_code);
 void AddLogCommand(CLI::App& root, int* exit_code);
 void AddRestoreCommand(CLI::App& root, int* exit_code);
 void AddSyncCommand(CLI::App& root, int* exit_code);
+void AddGcCommand(CLI::App& root, int* exit_code);
 void AddFsckCommand(CLI::App& root, int* exit_code);
 
 // All of them; commands.cc is the list.

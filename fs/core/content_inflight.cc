@@ -7,6 +7,7 @@ namespace varve {
 
 std::optional<ChunkLocation> InFlightChunks::Acquire(const ChunkId& id) {
   MutexLock lock(mutex_);
+  if (collecting_) met_.insert(id);
   const auto found = chunks_.find(id);
   if (found == chunks_.end()) return std::nullopt;
   ++found->second.users;
@@ -59,6 +60,33 @@ void InFlightChunks::Release(const std::vector<ChunkId>& ids, Catalog& catalog) 
       leftovers_.pop_front();
     }
   }
+}
+
+void InFlightChunks::BeginCollection() {
+  MutexLock lock(mutex_);
+  collecting_ = true;
+  met_.clear();
+}
+
+void InFlightChunks::EndCollection() {
+  MutexLock lock(mutex_);
+  collecting_ = false;
+  met_ = {};
+}
+
+Result<std::vector<ChunkId>> InFlightChunks::RemoveUnused(const std::vector<ChunkId>& ids,
+                                                          Catalog& catalog) {
+  std::vector<ChunkId> removed;
+  Batch batch;
+  // Held until the rows are gone: who looks for one now finds it, and was met, or does not.
+  MutexLock lock(mutex_);
+  for (const ChunkId& id : ids) {
+    if (met_.contains(id) || chunks_.contains(id)) continue;
+    batch.Delete(key::Chunk(id));
+    removed.push_back(id);
+  }
+  if (!batch.empty()) RETURN_IF_ERROR(catalog.Apply(batch));
+  return removed;
 }
 
 size_t InFlightChunks::size() {

@@ -7,7 +7,10 @@
 // Threads: all methods may be called concurrently. To add a chunk the caller holds
 //          its NameLock() from its last look into this table *and* the index until
 //          Add() has returned: otherwise two different chunks could get one name.
-// Memory:  what running digests have added, and kLeftoversMax more.
+//          Who looks for a chunk in the index asks here first, always: that is what
+//          keeps a collection from removing it.
+// Memory:  what running digests have added, and kLeftoversMax more; during a collection
+//          the names of all chunks that are met.
 #pragma once
 
 #include <array>
@@ -15,6 +18,7 @@
 #include <deque>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "index/catalog.h"
@@ -34,6 +38,11 @@ class InFlightChunks {
   // The caller uses these no more: `catalog` names them by now, or never will.
   void Release(const std::vector<ChunkId>& ids, Catalog& catalog);
 
+  // From here on every chunk that is looked for or added is remembered.
+  void BeginCollection();
+  void EndCollection();
+  // Deletes the rows of those that were not met since; returns them.
+  Result<std::vector<ChunkId>> RemoveUnused(const std::vector<ChunkId>& ids, Catalog& catalog);
   // For a collector, about a sealed pack: true if somebody uses a chunk that lies there,
   // who may yet put its place into the index. If not, nobody will from now on: what was
   // left there is forgotten. Waits for appends that run.
@@ -56,6 +65,8 @@ class InFlightChunks {
   std::unordered_map<ChunkId, Entry, ChunkIdHash> chunks_ GUARDED_BY(mutex_);
   // In the order they were left; some have found a user since.
   std::deque<ChunkId> leftovers_ GUARDED_BY(mutex_);
+  bool collecting_ GUARDED_BY(mutex_) = false;
+  std::unordered_set<ChunkId, ChunkIdHash> met_ GUARDED_BY(mutex_);
 };
 
 }  // namespace varve

@@ -1,6 +1,7 @@
 #include "fs/core/content_store.h"
 
 #include <atomic>
+#include <unordered_map>
 #include <utility>
 
 #include "fs/core/content_cache.h"
@@ -50,8 +51,26 @@ class ContentStoreImpl final : public ContentStore {
   Result<std::shared_ptr<ContentReader>> OpenReader(ContentId content, uint64_t size_bytes,
                                                     std::string path_for_messages) override {
     StoredReader::Identity identity{content, size_bytes, std::move(path_for_messages)};
-    return std::shared_ptr<ContentReader>(
-        std::make_shared<StoredReader>(machine_, std::move(identity)));
+    {
+      MutexLock lock(mutex_);
+      ++readers_[content];
+    }
+    return std::shared_ptr<ContentReader>(new StoredReader(machine_, std::move(identity)),
+                                          [this, content](StoredReader* reader) {
+                                            delete reader;
+                                            CountOut(content);
+                                          });
+  }
+
+  bool IsRead(ContentId content) const override {
+    MutexLock lock(mutex_);
+    return readers_.contains(content);
+  }
+
+  void BeginCollection() override { in_flight_.BeginCollection(); }
+  void EndCollection() override { in_flight_.EndCollection(); }
+  Result<std::vector<ChunkId>> RemoveUnused(const std::vector<ChunkId>& chunks) override {
+    return in_flight_.RemoveUnused(chunks, catalog_);
   }
 
   Status AppendRemoval(ContentId content, Batch* batch) override {
@@ -93,6 +112,12 @@ class ContentStoreImpl final : public ContentStore {
     if (idle_digesters_.size() < kIdleDigestersMax) idle_digesters_.push_back(std::move(digester));
   }
 
+  void CountOut(ContentId content) {
+    MutexLock lock(mutex_);
+    const auto found = readers_.find(content);
+    if (--found->second == 0) readers_.erase(found);
+  }
+
   void Count(uint64_t size_bytes, const Digested& digested) {
     digested_bytes_ += size_bytes;
     new_bytes_ += digested.new_bytes;
@@ -114,8 +139,9 @@ class ContentStoreImpl final : public ContentStore {
   std::atomic<uint64_t> stored_bytes_{0};
   std::atomic<uint64_t> shared_bytes_{0};
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   std::vector<std::unique_ptr<ContentDigester>> idle_digesters_ GUARDED_BY(mutex_);
+  std::unordered_map<ContentId, unsigned> readers_ GUARDED_BY(mutex_);
 
   // Last, so that the threads end before what they work on does.
   ReadMachine machine_{catalog_, cache_, loader_, workers_};

@@ -109,6 +109,16 @@ class ContentStore {
   // `path_for_messages` is what the log calls it when its bytes are damaged.
   virtual Result<std::shared_ptr<ContentReader>> OpenReader(ContentId content, uint64_t size_bytes,
                                                             std::string path_for_messages) = 0;
+  // Whether a reader of it is open.
+  virtual bool IsRead(ContentId content) const = 0;
+
+  // Between these two the chunks that digests look for or add are remembered, and
+  // RemoveUnused leaves them alone. A digest that runs already when it begins has to end
+  // before chunks are judged.
+  virtual void BeginCollection() = 0;
+  virtual void EndCollection() = 0;
+  // Deletes the rows of chunks that no recipe names. Returns those that went.
+  virtual Result<std::vector<ChunkId>> RemoveUnused(const std::vector<ChunkId>& chunks) = 0;
   // Deletes a content's recipe (its chunks are the collector's business).
   virtual Status AppendRemoval(ContentId content, Batch* batch) = 0;
 

@@ -157,6 +157,17 @@ Status Digester::Drain(int64_t timeout_ns) {
   return Status();
 }
 
+void Digester::AwaitRunning() {
+  MutexLock lock(d_.tree.mutex());
+  const uint64_t last = runs_;
+  const auto runs = [&] {
+    return std::any_of(items_.begin(), items_.end(), [&](const auto& item) {
+      return item.second.job != nullptr && item.second.run <= last;
+    });
+  };
+  while (runs() && !stop_) settled_.WaitFor(d_.tree.mutex(), std::chrono::milliseconds(50));
+}
+
 void Digester::Work() {
   BackgroundThread background;
   while (!stop_) {
@@ -216,6 +227,7 @@ std::unique_ptr<Digester::Job> Digester::TakeLocked(BackgroundThread* background
     job->owner = this;
     job->background = background;
     item.job = job.get();
+    item.run = ++runs_;
     item.reading = true;
     item.again = false;
     return job;

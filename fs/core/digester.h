@@ -62,6 +62,8 @@ class Digester final : public DigestQueue {
   // Syncs the staging files of what has been pending for longer than `age_ns`, so
   // that closed data is durable in time whatever the digest does.
   Status SyncOlderThan(int64_t age_ns);
+  // Returns once no digest runs that runs now.
+  void AwaitRunning();
   // Digests what is ready, on this thread; for the simulator.
   void RunReady();
 
@@ -75,6 +77,7 @@ class Digester final : public DigestQueue {
     int64_t not_before_ns = 0;
     int64_t retry_ns = 0;
     Job* job = nullptr;    // a worker has it
+    uint64_t run = 0;      // which one it is, of all digests
     bool reading = false;  // and holds its lease
     bool again = false;    // enqueued once more meanwhile
     bool synced = false;   // SyncOlderThan has made it durable
@@ -100,6 +103,7 @@ class Digester final : public DigestQueue {
   // Guarded by Tree::mutex().
   std::map<ContentId, Item> items_;
   bool hurry_ = false;
+  uint64_t runs_ = 0;
   std::string last_error_;
   CondVar work_;     // an item may be ready
   CondVar settled_;  // an item ended or let go of its lease

@@ -500,7 +500,11 @@ Result<std::shared_ptr<ContentReader>> LiveFiles::OpenContent(ContentId content,
     ASSIGN_OR_RETURN(const ContentRecord now, d_.tree.Content(content));
     if (!now.stored) return pending.status();
   }
-  return d_.contents.OpenReader(content, size_bytes, std::move(path));
+  ASSIGN_OR_RETURN(std::shared_ptr<ContentReader> reader,
+                   d_.contents.OpenReader(content, size_bytes, std::move(path)));
+  // A collection leaves alone what is read, but may have come before.
+  RETURN_IF_ERROR(d_.tree.Content(content).status());
+  return reader;
 }
 
 }  // namespace varve

@@ -33,6 +33,8 @@ class LiveNodes final : public NodeOps, public LiveLookup {
     // `setfattr -n user.varve.sync` on anything below the mount.
     // `everything`: pending staging files are flushed before it returns.
     std::function<Status(bool everything)> hurry;
+    // `setfattr -n user.varve.gc`: what it shall be like.
+    std::function<Status(std::string_view options)> collect;
   };
   explicit LiveNodes(const Dependencies& dependencies)
       : d_(dependencies), seals_(dependencies.tree) {}
@@ -172,6 +174,7 @@ class LiveNodes final : public NodeOps, public LiveLookup {
   // flush it.
   enum class SyncedContents { kCaptured, kAll };
   Status SyncStage(InodeNumber inode, SyncedContents which);
+  Status Collect(const Caller& caller, std::string_view options);
   Status Sync(InodeNumber inode);
   Status ResizeLocked(OpenFile& file, InodeRecord* record, uint64_t size, FileHandle* handle);
   Result<Attributes> ChangeLocked(const Caller& caller, InodeNumber inode,

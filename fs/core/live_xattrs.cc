@@ -1,9 +1,11 @@
 // Extended attributes of live nodes.
 
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #include "fs/core/content_verdict.h"
 #include "fs/core/live_nodes.h"
+#include "fs/core/retention.h"
 #include "fs/core/status_attributes.h"
 
 namespace varve {
@@ -11,6 +13,7 @@ namespace {
 
 constexpr size_t kValueBytesMax = 64 << 10;
 constexpr size_t kListBytesMax = 64 << 10;
+constexpr std::string_view kCollectAttribute = "user.varve.gc";
 constexpr std::string_view kAclPrefix = "system.posix_acl_";
 
 // POSIX ACLs would have to take part in every permission check; they are refused.
@@ -87,11 +90,17 @@ Status LiveNodes::SetXattr(const Caller& caller, NodeId node, std::string_view n
   if (value.size() > kValueBytesMax) return Status::Errno(E2BIG);
   if (name == "user.varve.sync") return Sync(node);
   if (name == kSealAttribute) return Seal(caller, node, value);
-  if (name.starts_with(kStatusAttributePrefix)) return Status::Errno(EPERM);
+  if (name == kCollectAttribute) return Collect(caller, AsText(value));
+  if (name == kKeepAttribute) {
+    if (!RetentionRule::Parse(AsText(value)).ok()) return Status::Errno(EINVAL);
+  } else if (name.starts_with(kStatusAttributePrefix)) {
+    return Status::Errno(EPERM);
+  }
   MutexLock lock(d_.tree.mutex());
   RETURN_IF_ERROR(Writable());
   RETURN_IF_ERROR(RequireChangeableLocked(node));
   ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(node));
+  if (name == kKeepAttribute && !S_ISDIR(record.mode)) return Status::Errno(ENOTDIR);
   std::string row_key = key::Xattr(node, name);
   ASSIGN_OR_RETURN(const std::optional<std::string> present, d_.tree.catalog().Get(row_key));
   if (present && (flags & XATTR_CREATE) != 0) return Status::Errno(EEXIST);
@@ -122,11 +131,20 @@ Result<std::string> LiveNodes::ListXattr(const Caller&, NodeId node) {
   const key::Range range = key::AllXattrs(node);
   RETURN_IF_ERROR(
       d_.tree.catalog().Scan(range.begin, range.end, [&](std::string_view key, std::string_view) {
-        names.append(key::XattrName(key));
+        const std::string_view name = key::XattrName(key);
+        if (name.starts_with(kStatusAttributePrefix))
+          return true;  // `cp -a` shall not take it along
+        names.append(name);
         names.push_back('\0');
         return true;
       }));
   return names;
+}
+
+Status LiveNodes::Collect(const Caller& caller, std::string_view options) {
+  if (caller.uid != 0 && caller.uid != geteuid()) return Status::Errno(EPERM);
+  RETURN_IF_ERROR(Syncable());
+  return d_.collect ? d_.collect(options) : Status::Errno(EOPNOTSUPP);
 }
 
 Status LiveNodes::RemoveXattr(const Caller& caller, NodeId node, std::string_view name) {

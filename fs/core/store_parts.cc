@@ -29,11 +29,13 @@ Status StoreParts::MakeNodes(const Options& options) {
   ASSIGN_OR_RETURN(room_,
                    DiskRoom::Open(base_.disk, *tree_, *files_, *hot_, options.hot_bytes_max));
   live_ = std::make_unique<LiveNodes>(LiveNodes::Dependencies{
-      *tree_, *files_, *stages_, *history_, base_.disk, base_.clock, [this](bool everything) {
+      *tree_, *files_, *stages_, *history_, base_.disk, base_.clock,
+      [this](bool everything) {
         digester_->Hurry();
         committer_->Hurry();
         return everything ? digester_->SyncOlderThan(0) : Status();
-      }});
+      },
+      [this](std::string_view asked) { return collector_->AskFor(asked); }});
   capture_ = std::make_unique<DirectoryCapture>(
       DirectoryCapture::Dependencies{*tree_, *files_, base_.clock, options.quiet_ns});
   live_->SetDirectoryCapture(capture_.get());
@@ -56,6 +58,9 @@ Status StoreParts::MakeNodes(const Options& options) {
         CaptureDirectories();
         room_->Housekeep();
       }});
+  collector_ = std::make_unique<Collector>(
+      Collector::Dependencies{*tree_, *files_, *contents_, *packs_, *digester_, *hot_, base_.clock,
+                              [this] { return committer_->CommitNow(); }});
   return Status();
 }
 

@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 
+#include "fs/core/collector.h"
 #include "fs/core/committer.h"
 #include "fs/core/directory_capture.h"
 #include "fs/core/disk_room.h"
@@ -72,6 +73,7 @@ class StoreParts {
   LiveNodes& live() { return *live_; }
   Digester& digester() { return *digester_; }
   Committer& committer() { return *committer_; }
+  Collector& collector() { return *collector_; }
   DiskRoom& room() { return *room_; }
   DirectoryCapture& capture() { return *capture_; }
   FrozenNodes& frozen() { return *frozen_; }
@@ -100,6 +102,7 @@ class StoreParts {
   std::unique_ptr<VirtualNodes> virtual_;
   std::unique_ptr<Digester> digester_;
   std::unique_ptr<Committer> committer_;
+  std::unique_ptr<Collector> collector_;
 };
 
 }  // namespace varve

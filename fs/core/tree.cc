@@ -74,11 +74,17 @@ Status Tree::Apply(const Batch& batch) {
   Batch rows;
   RETURN_IF_ERROR(saved_.Append(batch, &rows));
   RETURN_IF_ERROR(dirty_.AppendParents(batch, &rows));
-  if (rows.empty()) return catalog_.Apply(batch);
+  if (rows.empty()) return ApplyRows(batch);
   rows.Append(batch);
-  const Status applied = catalog_.Apply(rows);
+  const Status applied = ApplyRows(rows);
   if (!applied.ok()) saved_.Failed();
   return applied;
+}
+
+// First noted, then there: who asks for references finds one of the two.
+Status Tree::ApplyRows(const Batch& batch) {
+  references_.Note(batch);
+  return catalog_.Apply(batch);
 }
 
 Status Tree::EndMoment(Batch batch, const std::vector<SavedRows::Shown>& shown) {
@@ -88,7 +94,7 @@ Status Tree::EndMoment(Batch batch, const std::vector<SavedRows::Shown>& shown) 
     next = next_id_;
   }
   RETURN_IF_ERROR(saved_.AppendEnd(next, shown, &batch));
-  RETURN_IF_ERROR(catalog_.Apply(batch));
+  RETURN_IF_ERROR(ApplyRows(batch));
   saved_.Ended(next, shown);
   return Status();
 }

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fs/core/content_references.h"
 #include "fs/core/dirty_directories.h"
 #include "fs/core/keys.h"
 #include "fs/core/node_ops.h"
@@ -107,6 +108,8 @@ class Tree {
   Result<bool> IsCaptured(InodeNumber inode, ContentId content) {
     return saved_.ShowsContent(inode, content);
   }
+  // What a collection asks.
+  ContentReferences& references() { return references_; }
   // Needs mutex().
   DirtyDirectories& dirty() { return dirty_; }
 
@@ -122,9 +125,12 @@ class Tree {
   const Fingerprinter& fingerprinter_;
   Clock& clock_;
 
+  Status ApplyRows(const Batch& batch);
+
   Mutex mutex_;  // taken by callers
   SavedRows saved_;
   DirtyDirectories dirty_;
+  ContentReferences references_;
 
   Mutex id_mutex_;
   uint64_t next_id_ GUARDED_BY(id_mutex_) = 0;

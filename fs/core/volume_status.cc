@@ -32,6 +32,29 @@ Json Savings(const ContentStore::Counters& contents) {
                                                      static_cast<double>(contents.stored_bytes)}};
 }
 
+Json Collection(const CollectProgress& progress) {
+  const CollectReport& last = progress.last;
+  return {{"asked", progress.asked},
+          {"finished", progress.finished},
+          {"running", progress.running},
+          {"step", progress.step},
+          {"last",
+           {{"dry_run", last.options.dry_run},
+            {"file_versions", last.file_versions},
+            {"directory_versions", last.directory_versions},
+            {"saved_rows", last.saved_rows},
+            {"contents", last.contents},
+            {"content_bytes", last.content_bytes},
+            {"chunks", last.chunks},
+            {"chunk_bytes", last.chunk_bytes},
+            {"hot_bytes", last.hot_bytes},
+            {"packs", last.packs.packs},
+            {"freed_bytes", last.packs.bytes},
+            {"moved_bytes", last.packs.moved_bytes},
+            {"seconds", last.seconds},
+            {"error", last.error}}}};
+}
+
 }  // namespace
 
 std::string MakeStatusJson(const StatusInput& in) {
@@ -76,6 +99,7 @@ std::string MakeStatusJson(const StatusInput& in) {
                       {"finished_contents", in.recovery.finished},
                       {"fallen_back", in.recovery.fallen_back},
                       {"torn", in.recovery.torn}};
+  json["collection"] = Collection(in.collection);
   json["daemon"] = {{"pid", getpid()}, {"uptime_seconds", in.uptime_seconds}};
   return json.dump(2) + "\n";
 }

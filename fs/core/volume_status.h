@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "fs/core/collector.h"
 #include "fs/core/content_store.h"
 #include "fs/core/digester.h"
 #include "fs/core/recovery.h"
@@ -25,6 +26,7 @@ struct StatusInput {
   std::string digest_error;
   std::string fence_reason;
   RecoveryReport recovery;
+  CollectProgress collection;
   double uptime_seconds = 0;
   uint64_t free_bytes = 0;
   uint64_t hot_bytes = 0;

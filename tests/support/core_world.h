@@ -80,6 +80,7 @@ class CoreWorld {
   void ReadAnyVersion();
   void Digest();
   void Beat();
+  void Collect();
   void Wait(int64_t ns) { store_.clock().Advance(ns); }
 
   const Model& model() const { return states_.back(); }

@@ -95,6 +95,20 @@ void CoreWorld::Digest() {
   Execute(std::move(op));
 }
 
+void CoreWorld::Collect() {
+  CollectOptions options;
+  options.thorough = random_.Chance(1, 2);
+  options.drop_hot = random_.Chance(1, 2);
+  Operation op{"collect", [&] {
+                 // What it did not come to, the next one does.
+                 (void)store_.parts().collector().Run(options);
+                 return store_.crashed() ? Status::Errno(EIO) : Status();
+               }};
+  op.after = model();
+  op.repeatable = false;
+  Execute(std::move(op));
+}
+
 bool CoreWorld::TakesSnapshot(InodeNumber inode, const OpenState& open) {
   const ContentId content = model().nodes.at(inode).content;
   if (!open.wants_snapshot || open.writers == 0 || content == 0) return false;

@@ -229,6 +229,7 @@ void CoreWorld::StepBackground() {
       return;
     case 8:
       if (random_.Chance(1, 4)) Wait(61'000 * kMillisecond);
+      if (random_.Chance(1, 2)) Collect();
       return;
     case 9:
       FsyncDirectory();

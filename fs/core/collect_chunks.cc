@@ -1,0 +1,95 @@
+#include "fs/core/collect_chunks.h"
+
+#include <cstring>
+#include <unordered_map>
+
+#include "fs/core/content_recipe.h"
+
+namespace varve {
+namespace {
+
+constexpr uint64_t kRecordHeaderBytes = 64;
+constexpr uint64_t kRecordAlignment = 64;
+constexpr uint64_t kTableEntryBytes = 32;
+constexpr size_t kAtOnce = 256;
+
+uint64_t ShortOf(const ChunkId& id) {
+  uint64_t value = 0;
+  std::memcpy(&value, id.bytes.data(), sizeof(value));
+  return value;
+}
+
+ChunkId IdOf(std::string_view chunk_key) {
+  ChunkId id;
+  std::memcpy(id.bytes.data(), chunk_key.data() + 1, id.bytes.size());
+  return id;
+}
+
+uint64_t RoomOf(const ChunkLocation& location) {
+  const uint64_t record = kRecordHeaderBytes + location.stored_bytes;
+  return (record + kRecordAlignment - 1) / kRecordAlignment * kRecordAlignment + kTableEntryBytes;
+}
+
+}  // namespace
+
+Status CollectChunks::Mark(const std::function<bool(ContentId)>& is_dead) {
+  RETURN_IF_ERROR(
+      ForEachPage(catalog_, key::Table(key::kRecipe), [&](const RowPage& page) -> Status {
+        for (const auto& [row_key, row] : page) {
+          if (is_dead(key::Id(row_key))) continue;
+          ASSIGN_OR_RETURN(const RecipeSegment segment, DecodeSegment(key::Offset(row_key), row));
+          for (const Piece& piece : segment.pieces)
+            if (!piece.hole()) live_.Add(ShortOf(piece.id));
+        }
+        return pause_() ? Status() : Status(Code::kBusy, "the collection was stopped");
+      }));
+  live_.Settle();
+  return Status();
+}
+
+Result<CollectChunks::Removed> CollectChunks::Sweep(bool apply) {
+  const Status walked =
+      ForEachPage(catalog_, key::Table(key::kChunk), [&](const RowPage& page) -> Status {
+        RETURN_IF_ERROR(SweepPage(page, apply));
+        return pause_() ? Status() : Status(Code::kBusy, "the collection was stopped");
+      });
+  RETURN_IF_ERROR(walked);
+  return removed_;
+}
+
+Status CollectChunks::SweepPage(const RowPage& page, bool apply) {
+  std::unordered_map<ChunkId, ChunkLocation, ChunkIdHash> dead;
+  std::vector<ChunkId> names;
+  const auto count = [&](const ChunkLocation& location) {
+    PackContents& pack = packs_[location.pack];
+    ++pack.chunks;
+    pack.bytes += RoomOf(location);
+  };
+  const auto remove = [&]() -> Status {
+    ASSIGN_OR_RETURN(const std::vector<ChunkId> gone,
+                     apply ? contents_.RemoveUnused(names) : Result<std::vector<ChunkId>>(names));
+    for (const ChunkId& id : gone) {
+      ++removed_.chunks;
+      removed_.bytes += RoomOf(dead.at(id));
+      dead.erase(id);
+    }
+    for (const auto& [id, location] : dead) count(location);
+    dead.clear();
+    names.clear();
+    return Status();
+  };
+  for (const auto& [row_key, row] : page) {
+    ASSIGN_OR_RETURN(const ChunkLocation location, DecodeLocation(row));
+    const ChunkId id = IdOf(row_key);
+    if (live_.Has(ShortOf(id))) {
+      count(location);
+      continue;
+    }
+    dead.emplace(id, location);
+    names.push_back(id);
+    if (names.size() == kAtOnce) RETURN_IF_ERROR(remove());
+  }
+  return remove();
+}
+
+}  // namespace varve

@@ -1,0 +1,131 @@
+#include "fs/core/collect_packs.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "fs/core/content_recipe.h"
+#include "fs/core/journal.h"
+#include "fs/core/journal_set.h"
+#include "fs/core/row_pages.h"
+#include "store/base/log.h"
+
+namespace varve {
+namespace {
+
+constexpr size_t kMovedAtOnce = 64;
+// A header, a table and two paddings.
+constexpr uint64_t kPackOverheadBytes = 16 << 10;
+// What moving costs has to pay off.
+constexpr unsigned kDeadPercent = 25;
+constexpr unsigned kDeadPercentThorough = 5;
+// Of the index, so much has to be gained.
+constexpr uint64_t kBaseShare = 2;
+
+ChunkId IdOf(std::string_view chunk_key) {
+  ChunkId id;
+  std::memcpy(id.bytes.data(), chunk_key.data() + 1, id.bytes.size());
+  return id;
+}
+
+}  // namespace
+
+Status CollectPacks::Choose() {
+  RETURN_IF_ERROR(d_.packs.Seal());
+  for (const PackInfo& info : d_.packs.Infos())
+    if (!info.writing) candidates_[info.pack] = info.bytes;
+  return Status();
+}
+
+Result<CollectPacks::Freed> CollectPacks::Run(const std::map<uint32_t, PackContents>& live,
+                                              bool thorough) {
+  // A place that only a running digest knows would be lost.
+  std::erase_if(candidates_,
+                [&](const auto& candidate) { return d_.contents.UsesPack(candidate.first); });
+  std::set<uint32_t> chosen = ChooseEmptiest(live, thorough);
+  if (chosen.empty()) return freed_;
+  RETURN_IF_ERROR(FreeJournals(&chosen));
+  RETURN_IF_ERROR(MoveChunks(chosen));
+  RETURN_IF_ERROR(d_.commit());
+  for (const uint32_t pack : chosen) {
+    if (kept_.contains(pack)) continue;
+    RETURN_IF_ERROR(d_.packs.Remove(pack));
+    ++freed_.packs;
+    freed_.bytes += candidates_.at(pack);
+  }
+  return freed_;
+}
+
+// Journals do not move: a pack that holds some that a rebuild needs goes only if a base
+// takes their place, which costs as much as all rows.
+Status CollectPacks::FreeJournals(std::set<uint32_t>* chosen) {
+  ASSIGN_OR_RETURN(const JournalSet journals, JournalSet::Find(d_.packs));
+  std::set<uint32_t> needed = journals.NeededPacks();
+  uint64_t held_bytes = 0;
+  for (const uint32_t pack : *chosen)
+    if (needed.contains(pack)) held_bytes += candidates_.at(pack);
+  if (held_bytes > d_.catalog.Stats().index_bytes / kBaseShare) {
+    RETURN_IF_ERROR(WriteBaseJournal(d_.packs, d_.catalog, d_.commit).status());
+    ASSIGN_OR_RETURN(const JournalSet left, JournalSet::Find(d_.packs));
+    needed = left.NeededPacks();
+  }
+  std::erase_if(*chosen, [&](uint32_t pack) { return needed.contains(pack); });
+  return Status();
+}
+
+std::set<uint32_t> CollectPacks::ChooseEmptiest(const std::map<uint32_t, PackContents>& live,
+                                                bool thorough) {
+  std::set<uint32_t> chosen;
+  const unsigned percent = thorough ? kDeadPercentThorough : kDeadPercent;
+  for (const auto& [pack, bytes] : candidates_) {
+    const auto used = live.find(pack);
+    const uint64_t live_bytes = used == live.end() ? 0 : used->second.bytes + kPackOverheadBytes;
+    const uint64_t dead_bytes = bytes - std::min(bytes, live_bytes);
+    if (live_bytes == 0 || dead_bytes * 100 > bytes * percent) chosen.insert(pack);
+  }
+  return chosen;
+}
+
+Status CollectPacks::MoveChunks(const std::set<uint32_t>& from) {
+  std::vector<ChunkMove> moves;
+  const Status walked =
+      ForEachPage(d_.catalog, key::Table(key::kChunk), [&](const RowPage& page) -> Status {
+        for (const auto& [row_key, row] : page) {
+          ASSIGN_OR_RETURN(const ChunkLocation location, DecodeLocation(row));
+          if (!from.contains(location.pack)) continue;
+          ChunkMove move;
+          move.id = IdOf(row_key);
+          move.from = location;
+          moves.push_back(move);
+          if (moves.size() == kMovedAtOnce) RETURN_IF_ERROR(MoveSome(&moves));
+        }
+        return pause_() ? Status() : Status(Code::kBusy, "the collection was stopped");
+      });
+  RETURN_IF_ERROR(walked);
+  return MoveSome(&moves);
+}
+
+Status CollectPacks::MoveSome(std::vector<ChunkMove>* moves) {
+  if (moves->empty()) return Status();
+  (void)d_.packs.Move(*moves);  // each tells its own status
+  RETURN_IF_ERROR(d_.packs.Sync());
+  Batch batch;
+  for (const ChunkMove& move : *moves) {
+    if (!move.status.ok()) {
+      // A damaged one is where `fsck` finds it; without room the rest waits.
+      kept_.insert(move.from.pack);
+      LogWarning("chunk {} stays in pack {}: {}", ToText(move.id), move.from.pack,
+                 move.status.ToString());
+      continue;
+    }
+    // Gone meanwhile, or stored anew: that is right as it is.
+    ASSIGN_OR_RETURN(const std::optional<ChunkLocation> now, FindLocation(d_.catalog, move.id));
+    if (!now || now->pack != move.from.pack || now->offset_bytes != move.from.offset_bytes)
+      continue;
+    batch.Put(key::Chunk(move.id), EncodeLocation(move.to));
+    freed_.moved_bytes += move.to.stored_bytes;
+  }
+  moves->clear();
+  return batch.empty() ? Status() : d_.catalog.Apply(batch);
+}
+
+}  // namespace varve

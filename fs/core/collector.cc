@@ -1,0 +1,181 @@
+#include "fs/core/collector.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <chrono>
+
+#include "fs/core/collect_chunks.h"
+#include "fs/core/collect_saved.h"
+#include "fs/core/collect_versions.h"
+#include "store/base/log.h"
+
+namespace varve {
+namespace {
+
+// By itself, so long after the last one.
+constexpr std::chrono::minutes kPause{10};
+// Not SCHED_IDLE: it holds the tree's lock for moments, and whoever waits for it would
+// wait until a processor is idle.
+constexpr int kNice = 10;
+
+// Chunks that are met while it exists are left alone.
+class CollectingChunks {
+ public:
+  explicit CollectingChunks(ContentStore& contents) : contents_(contents) {
+    contents_.BeginCollection();
+  }
+  ~CollectingChunks() { contents_.EndCollection(); }
+  CollectingChunks(const CollectingChunks&) = delete;
+  CollectingChunks& operator=(const CollectingChunks&) = delete;
+
+ private:
+  ContentStore& contents_;
+};
+
+}  // namespace
+
+void Collector::Start() {
+  thread_ = std::thread([this] { Work(); });
+}
+
+void Collector::Stop() {
+  stop_ = true;
+  wake_.NotifyAll();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Collector::Ask(const CollectOptions& options) {
+  MutexLock lock(mutex_);
+  next_ = options;
+  ++progress_.asked;
+  wake_.NotifyAll();
+}
+
+Status Collector::AskFor(std::string_view text) {
+  CollectOptions options;
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(text.size(), word.size() + 1));
+    if (word == "dry-run") {
+      options.dry_run = true;
+    } else if (word == "hot") {
+      options.drop_hot = true;
+    } else if (word == "thorough") {
+      options.thorough = true;
+    } else {
+      return Status::Errno(EINVAL);
+    }
+  }
+  Ask(options);
+  return Status();
+}
+
+CollectProgress Collector::Progress() {
+  MutexLock lock(mutex_);
+  return progress_;
+}
+
+void Collector::Work() {
+  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice);  // this thread's; best effort
+  auto due = std::chrono::steady_clock::now() + kPause;
+  while (!stop_) {
+    CollectOptions options;
+    uint64_t asked = 0;
+    {
+      MutexLock lock(mutex_);
+      if (!next_ && std::chrono::steady_clock::now() < due)
+        wake_.WaitFor(mutex_, std::chrono::milliseconds(500));
+      if (!next_ && std::chrono::steady_clock::now() < due) continue;
+      options = std::exchange(next_, std::nullopt).value_or(CollectOptions());
+      asked = progress_.asked;
+      progress_.running = true;
+    }
+    if (stop_) return;
+    const CollectReport report = Run(options);
+    due = std::chrono::steady_clock::now() + kPause;
+    MutexLock lock(mutex_);
+    progress_.running = false;
+    progress_.step.clear();
+    progress_.finished = asked;
+    progress_.last = report;
+  }
+}
+
+void Collector::EnterStep(const char* step) {
+  MutexLock lock(mutex_);
+  progress_.step = step;
+}
+
+CollectReport Collector::Run(const CollectOptions& options) {
+  CollectReport report;
+  report.options = options;
+  const int64_t begin_ns = d_.clock.MonotonicNs();
+  const Status status = RunAll(&report);
+  report.seconds = static_cast<double>(d_.clock.MonotonicNs() - begin_ns) / 1e9;
+  if (!status.ok()) {
+    report.error = status.ToString();
+    if (status.code() != Code::kBusy) LogError("the collection ended early: {}", report.error);
+  }
+  return report;
+}
+
+uint64_t Collector::DropHot() {
+  MutexLock lock(d_.tree.mutex());
+  const uint64_t before = d_.hot.bytes();
+  d_.hot.SetMax(0);
+  d_.files.TrimHotLocked(&d_.hot);
+  return before - d_.hot.bytes();
+}
+
+Status Collector::RunAll(CollectReport* report) {
+  const bool apply = !report->options.dry_run;
+  const auto go_on = [this] { return !stop_; };
+  if (report->options.drop_hot && apply) report->hot_bytes = DropHot();
+  CollectContents contents({d_.tree, d_.files, d_.contents, d_.hot}, go_on);
+
+  EnterStep("versions");
+  CollectVersions versions(d_.tree, d_.clock.Now().tv_sec, go_on);
+  ASSIGN_OR_RETURN(const CollectVersions::Dropped dropped, versions.Run(apply));
+  report->file_versions = dropped.files;
+  report->directory_versions = dropped.directories;
+
+  EnterStep("saved rows");
+  CollectSaved saved(d_.tree, versions.rows(), go_on);
+  ASSIGN_OR_RETURN(report->saved_rows, saved.Run(apply));
+
+  EnterStep("contents");
+  RETURN_IF_ERROR(contents.Mark(versions.rows(), saved.rows()));
+  ASSIGN_OR_RETURN(const CollectContents::Removed removed, contents.Sweep(apply));
+  report->contents = removed.contents;
+  report->content_bytes = removed.bytes;
+
+  RETURN_IF_ERROR(RunChunks(contents, report));
+  return apply ? d_.commit() : Status();
+}
+
+Status Collector::RunChunks(const CollectContents& contents, CollectReport* report) {
+  const bool apply = !report->options.dry_run;
+  const auto go_on = [this] { return !stop_; };
+  EnterStep("chunks");
+  const CollectingChunks collecting(d_.contents);
+  CollectPacks packs({d_.tree.catalog(), d_.packs, d_.contents, d_.commit}, go_on);
+  if (apply) {
+    RETURN_IF_ERROR(packs.Choose());
+    // What runs now may have looked before chunks were remembered.
+    d_.digester.AwaitRunning();
+  }
+  CollectChunks chunks(d_.tree.catalog(), d_.contents, go_on);
+  RETURN_IF_ERROR(
+      chunks.Mark([&](ContentId content) { return !apply && contents.IsDead(content); }));
+  ASSIGN_OR_RETURN(const CollectChunks::Removed removed, chunks.Sweep(apply));
+  report->chunks = removed.chunks;
+  report->chunk_bytes = removed.bytes;
+  if (!apply) return Status();
+
+  EnterStep("packs");
+  ASSIGN_OR_RETURN(report->packs, packs.Run(chunks.packs(), report->options.thorough));
+  return Status();
+}
+
+}  // namespace varve

@@ -1,0 +1,100 @@
+// Frees the room of what nobody can reach any more.
+//
+//   versions beyond their rule  ->  saved rows that no version sees  ->  contents that no
+//   row names  ->  chunks that no recipe names  ->  packs that are mostly empty
+//
+// Everything else goes on meanwhile: each step reads the index in pages, and takes
+// Tree::mutex() for a few rows at a time. A death in between leaves a store that is whole,
+// and work for the next run.
+//
+// Threads: one of its own that does a run when it is asked for, and by itself once in a
+//          while; Run() for those that have none. One run at a time.
+// Errors:  those of catalog and packs; they end a run and are told in its report.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "fs/core/collect_contents.h"
+#include "fs/core/collect_packs.h"
+#include "fs/core/digester.h"
+
+namespace varve {
+
+struct CollectOptions {
+  bool dry_run = false;   // only counts
+  bool drop_hot = false;  // hot copies go, too
+  bool thorough = false;  // packs that have a little to gain are emptied, too
+};
+
+struct CollectReport {
+  CollectOptions options;
+  uint64_t file_versions = 0;
+  uint64_t directory_versions = 0;
+  uint64_t saved_rows = 0;
+  uint64_t contents = 0;
+  uint64_t content_bytes = 0;  // of them, before sharing and encoding
+  uint64_t chunks = 0;
+  uint64_t chunk_bytes = 0;  // in packs
+  uint64_t hot_bytes = 0;
+  CollectPacks::Freed packs;
+  double seconds = 0;
+  std::string error;  // "" when it came to its end
+};
+
+struct CollectProgress {
+  uint64_t asked = 0;     // runs that were asked for, and
+  uint64_t finished = 0;  // of those the ones that came to an end
+  bool running = false;
+  std::string step;    // what it is at, "" when nothing runs
+  CollectReport last;  // of the last run that ended
+};
+
+class Collector {
+ public:
+  struct Dependencies {
+    Tree& tree;
+    LiveFiles& files;
+    ContentStore& contents;
+    PackStore& packs;
+    Digester& digester;
+    HotCache& hot;
+    Clock& clock;
+    std::function<Status()> commit;  // what was applied is durable then
+  };
+  explicit Collector(const Dependencies& dependencies) : d_(dependencies) {}
+  ~Collector() { Stop(); }
+
+  void Start();
+  void Stop();
+
+  // The next run, which begins soon, is like this.
+  void Ask(const CollectOptions& options);
+  // "dry-run", "hot", "thorough", with commas between them. Fails with EINVAL.
+  Status AskFor(std::string_view options);
+  CollectProgress Progress();
+
+  // On this thread, from beginning to end.
+  CollectReport Run(const CollectOptions& options);
+
+ private:
+  void Work();
+  Status RunAll(CollectReport* report);
+  Status RunChunks(const CollectContents& contents, CollectReport* report);
+  uint64_t DropHot();
+  void EnterStep(const char* step);
+
+  Dependencies d_;
+  std::thread thread_;
+  std::atomic<bool> stop_{false};
+
+  Mutex mutex_;
+  CondVar wake_;
+  std::optional<CollectOptions> next_ GUARDED_BY(mutex_);
+  CollectProgress progress_ GUARDED_BY(mutex_);
+};
+
+}  // namespace varve
