@@ -15,6 +15,8 @@ namespace {
 
 // By itself, so long after the last one.
 constexpr std::chrono::minutes kPause{10};
+// And on a full disk.
+constexpr std::chrono::nanoseconds kHurriedPause = std::chrono::seconds(5);
 // Not SCHED_IDLE: it holds the tree's lock for moments, and whoever waits for it would
 // wait until a processor is idle.
 constexpr int kNice = 10;
@@ -76,29 +78,49 @@ CollectProgress Collector::Progress() {
   return progress_;
 }
 
+void Collector::Hurry() {
+  MutexLock lock(mutex_);
+  hurried_ = true;
+  wake_.NotifyAll();
+}
+
+std::optional<CollectOptions> Collector::AwaitNext(std::chrono::nanoseconds since_last,
+                                                   uint64_t* asked) {
+  MutexLock lock(mutex_);
+  if (!next_ && since_last < kPause && !(hurried_ && since_last >= hurried_pause_))
+    wake_.WaitFor(mutex_, std::chrono::milliseconds(500));
+  std::optional<CollectOptions> options = std::exchange(next_, std::nullopt);
+  const bool full = hurried_ && since_last >= hurried_pause_;
+  if (!options && (full || since_last >= kPause)) options.emplace().thorough = full;
+  if (!options) return options;
+  hurried_ = false;
+  *asked = progress_.asked;
+  progress_.running = true;
+  return options;
+}
+
 void Collector::Work() {
+  {
+    MutexLock lock(mutex_);
+    hurried_pause_ = kHurriedPause;
+  }
   setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice);  // this thread's; best effort
-  auto due = std::chrono::steady_clock::now() + kPause;
+  auto last = std::chrono::steady_clock::now();
   while (!stop_) {
-    CollectOptions options;
     uint64_t asked = 0;
-    {
-      MutexLock lock(mutex_);
-      if (!next_ && std::chrono::steady_clock::now() < due)
-        wake_.WaitFor(mutex_, std::chrono::milliseconds(500));
-      if (!next_ && std::chrono::steady_clock::now() < due) continue;
-      options = std::exchange(next_, std::nullopt).value_or(CollectOptions());
-      asked = progress_.asked;
-      progress_.running = true;
-    }
-    if (stop_) return;
-    const CollectReport report = Run(options);
-    due = std::chrono::steady_clock::now() + kPause;
+    const std::optional<CollectOptions> options =
+        AwaitNext(std::chrono::steady_clock::now() - last, &asked);
+    if (!options) continue;
+    const CollectReport report = Run(*options);
+    last = std::chrono::steady_clock::now();
     MutexLock lock(mutex_);
     progress_.running = false;
     progress_.step.clear();
     progress_.finished = asked;
     progress_.last = report;
+    const bool useful = report.contents > 0 || report.packs.packs > 0;
+    hurried_pause_ =
+        useful ? kHurriedPause : std::min<std::chrono::nanoseconds>(2 * hurried_pause_, kPause);
   }
 }
 

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
@@ -75,6 +76,9 @@ class Collector {
   void Ask(const CollectOptions& options);
   // "dry-run", "hot", "thorough", with commas between them. Fails with EINVAL.
   Status AskFor(std::string_view options);
+  // The disk is full, or nearly: the next run comes soon; later each time that one had
+  // nothing to do.
+  void Hurry();
   CollectProgress Progress();
 
   // On this thread, from beginning to end.
@@ -82,6 +86,8 @@ class Collector {
 
  private:
   void Work();
+  // Waits a little; nothing if it is not time yet.
+  std::optional<CollectOptions> AwaitNext(std::chrono::nanoseconds since_last, uint64_t* asked);
   Status RunAll(CollectReport* report);
   Status RunChunks(const CollectContents& contents, CollectReport* report);
   uint64_t DropHot();
@@ -94,6 +100,8 @@ class Collector {
   Mutex mutex_;
   CondVar wake_;
   std::optional<CollectOptions> next_ GUARDED_BY(mutex_);
+  bool hurried_ GUARDED_BY(mutex_) = false;
+  std::chrono::nanoseconds hurried_pause_ GUARDED_BY(mutex_){};
   CollectProgress progress_ GUARDED_BY(mutex_);
 };
 

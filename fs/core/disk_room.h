@@ -18,7 +18,8 @@ class DiskRoom {
                                                 HotCache& hot, uint64_t hot_bytes_max);
 
   // Once a second: hot copies take at most half of what would be free without them.
-  void Housekeep();
+  // Returns whether the disk is nearly full.
+  bool Housekeep();
   // The store's own work found the disk full: drops hot copies and the ballast. A
   // commit has to follow, with which the staging files go.
   void MakeRoom();

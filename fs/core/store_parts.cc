@@ -56,7 +56,7 @@ Status StoreParts::MakeNodes(const Options& options) {
       [this] {
         live_->RemoveForgotten();
         CaptureDirectories();
-        room_->Housekeep();
+        if (room_->Housekeep()) collector_->Hurry();
       }});
   collector_ = std::make_unique<Collector>(
       Collector::Dependencies{*tree_, *files_, *contents_, *packs_, *digester_, *hot_, base_.clock,
@@ -72,6 +72,7 @@ void StoreParts::CaptureDirectories() {
 
 void StoreParts::MakeRoom() {
   room_->MakeRoom();
+  collector_->Hurry();
   // Not an error by itself: on a full disk the next beat commits.
   const Status committed = committer_->CommitNow();
   if (!committed.ok()) LogWarning("no commit on a full disk yet: {}", committed.ToString());

@@ -58,6 +58,8 @@ class Load(CrashTestCase):
             directory = os.path.join(self.mount.root, f"round{number}-w{i}")
             log = os.path.join(self.logs, f"r{number}-w{i}")
             os.mkdir(directory)
+            if i % 2 == 0:
+                os.setxattr(directory, "user.varve.keep", b"none")
             children.append(Child(Writer(directory, log, seed * 100 + i).run, stop))
             checks.append((crash_load.check, directory, log))
         directory = os.path.join(self.mount.root, f"round{number}-trainer")
@@ -67,11 +69,22 @@ class Load(CrashTestCase):
         checks.append((Trainer.check, directory, log))
         return children, checks, stop
 
+    def collect(self, stop):
+        """Collections one after the other, until the daemon is dead."""
+        while not stop():
+            try:
+                os.setxattr(self.mount.root, "user.varve.gc", b"thorough")
+            except OSError:
+                return 0
+            time.sleep(0.1)
+        return 0
+
     def test_kill_under_load(self):
         chance = random.Random(harness.seed())
         old, acknowledged, kills = [], 0, 0
         for number in range(harness.scaled(ROUNDS)):
             children, checks, stop = self.start_load(number, harness.seed() + number)
+            children.append(Child(self.collect, stop))
             time.sleep(chance.uniform(0.05, 1.0))
             self.mount.kill()
             kills += 1

@@ -110,6 +110,38 @@ class FullDisk(MountTestCase):
             os.unlink(self.path(name))
         self.assertEqual(os.listdir(self.mount.root), [])
 
+    def test_removal_and_collection_give_room_back(self):
+        os.setxattr(self.mount.root, "user.varve.keep", b"none")
+        empty = self.free_bytes()
+        for _ in range(2):
+            good = self.fill()
+            kept = sorted(good)[::8]
+            for name in sorted(good):
+                if name not in kept:
+                    os.unlink(self.path(name))
+            self.mount.command("gc", "--hot", self.mount.root)
+            self.mount.sync(timeout_s=100)
+            self.mount.command("gc", "--hot", self.mount.root)
+            self.check({name: good[name] for name in kept})
+            used = sum(len(good[name]) for name in kept)
+            self.assertGreater(self.free_bytes(), empty - used - (160 << 20))
+            for name in kept:
+                os.unlink(self.path(name))
+        self.mount.stop()
+        code, text = self.mount.fsck()
+        self.assertEqual(code, 0, text)
+
+    def test_a_full_disk_is_collected_by_itself(self):
+        os.setxattr(self.mount.root, "user.varve.keep", b"none")
+        good = self.fill()
+        for name in good:
+            os.unlink(self.path(name))
+        deadline = time.monotonic() + 100
+        while self.free_bytes() < IMAGE_BYTES // 2:
+            self.assertLess(time.monotonic(), deadline, "nothing is collected")
+            time.sleep(0.5)
+        write_file(self.path("new"), os.urandom(FILE_BYTES))
+
     def free_bytes(self):
         """What the mount says is free: what is free on the disk at this moment."""
         def free(path):
