@@ -19,6 +19,7 @@
 namespace varve {
 namespace {
 
+using testing::BytesPointer;
 using testing::CoreWorld;
 using testing::Ending;
 using testing::Random;
@@ -198,6 +199,62 @@ TEST_F(CoreSimTest, PowerCuts) {
     world.Open();
     world.Check();
   }
+}
+
+// What an fsync that was cut short made durable may be that the file is empty.
+TEST_F(CoreSimTest, AFileThatEndsEmptyIsNotLost) {
+  const LinkName name{kRootNode, "a"};
+  const uint64_t seed = TestSeed();
+  bool more = true;
+  for (uint64_t n = 0; more && !HasFailure(); ++n) {
+    for (uint64_t outcome = 0; outcome < 16 && !HasFailure(); ++outcome) {
+      SCOPED_TRACE("change " + std::to_string(n) + ", outcome " + std::to_string(outcome));
+      CoreWorld world(seed + outcome);
+      world.Open();
+      ASSERT_TRUE(world.Create(name, O_WRONLY));
+      ASSERT_TRUE(world.FsyncDirectory());
+      ASSERT_TRUE(world.Write(0, 0, "bytes"));
+      ASSERT_TRUE(world.Truncate(world.model().Find(name), 0, 0));
+      world.CrashAt(n);
+      more = !world.Fsync(0);
+      world.End(Ending::kPowerCut);
+      world.Open();
+      world.Check();
+    }
+  }
+}
+
+// A name falls back along all that its last version was changed from, also what no version
+// names any more.
+TEST_F(CoreSimTest, AFileFallsBackPastWhatNoVersionNames) {
+  const LinkName name{kRootNode, "a"};
+  const LinkName other{kRootNode, "b"};
+  CoreWorld world(TestSeed());
+  const auto save = [&](const LinkName& place, size_t size) {
+    const InodeNumber inode = world.model().Find(place);
+    ASSERT_TRUE(inode != 0 ? world.Open(inode, O_WRONLY | O_TRUNC) : world.Create(place, O_WRONLY));
+    ASSERT_TRUE(world.Write(0, 0, Random(size).Bytes(size)));
+    ASSERT_TRUE(world.Flush(0) && world.Release(0));
+  };
+  world.Open();
+  save(name, 5'000);
+  world.Wait(300 * kMillisecond);
+  world.Digest();
+  const BytesPointer stored = world.model().nodes.at(world.model().Find(name)).bytes;
+  // Two that are lost; the first one's only version goes with it.
+  save(name, 4'000);
+  save(name, 3'000);
+  ASSERT_TRUE(world.Link(world.model().Find(name), other));
+  ASSERT_TRUE(world.Unlink(other));
+  ASSERT_TRUE(world.FsyncDirectory());
+  world.End(Ending::kPowerCut);
+  world.Open();
+  save(other, 2'000);
+  ASSERT_TRUE(world.FsyncDirectory());
+  world.End(Ending::kPowerCut);
+  world.Open();
+  world.Check();
+  EXPECT_TRUE(*world.model().nodes.at(world.model().Find(other)).bytes == *stored);
 }
 
 // One file, stored without a hot copy: who changes it gets an overlay.

@@ -181,12 +181,7 @@ void Dumper::DumpVersion(std::string_view row_key, std::string_view row) {
   const Status status = [&]() -> Status {
     ASSIGN_OR_RETURN(version.record, VersionRecord::Decode(row));
     ASSIGN_OR_RETURN(version.content, parts_.tree().Content(version.record.content));
-    const uint64_t size = version.content.size_bytes;  // also when it went on
-    if (size == 0) return Status();
-    ASSIGN_OR_RETURN(const std::shared_ptr<ContentReader> reader,
-                     parts_.files().OpenContent(version.record.content, size, where));
-    ASSIGN_OR_RETURN(const ReadReply reply, reader->Read(0, kReadMax));
-    for (const ByteView part : reply.parts) version.bytes.append(AsText(part));
+    ASSIGN_OR_RETURN(version.bytes, ReadContent(parts_, version.record.content));
     return Status();
   }();
   if (!status.ok()) Fail(where, status);
@@ -200,6 +195,17 @@ Dump MakeDump(StoreParts& parts) { return Dumper(parts).Run(); }
 Result<std::string> ReadAll(NodeOps& nodes, NodeId node, HandleId handle, size_t size_max) {
   ASSIGN_OR_RETURN(const ReadReply reply, nodes.Read(node, handle, 0, size_max));
   std::string bytes;
+  for (const ByteView part : reply.parts) bytes.append(AsText(part));
+  return bytes;
+}
+
+Result<std::string> ReadContent(StoreParts& parts, ContentId content) {
+  std::string bytes;
+  ASSIGN_OR_RETURN(const ContentRecord record, parts.tree().Content(content));
+  if (record.size_bytes == 0) return bytes;  // its size now, also when it went on
+  ASSIGN_OR_RETURN(const std::shared_ptr<ContentReader> reader,
+                   parts.files().OpenContent(content, record.size_bytes, "a content"));
+  ASSIGN_OR_RETURN(const ReadReply reply, reader->Read(0, kReadMax));
   for (const ByteView part : reply.parts) bytes.append(AsText(part));
   return bytes;
 }

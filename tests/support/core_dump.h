@@ -56,6 +56,8 @@ Dump MakeDump(StoreParts& parts);
 
 // All bytes of an open file or version.
 Result<std::string> ReadAll(NodeOps& nodes, NodeId node, HandleId handle, size_t size_max);
+// As versions show it.
+Result<std::string> ReadContent(StoreParts& parts, ContentId content);
 // Through `.varve/versions/NAME/NUMBER`.
 Result<std::string> ReadVersion(StoreParts& parts, const LinkName& place, VersionNumber number);
 

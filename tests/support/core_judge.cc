@@ -37,6 +37,8 @@ class Judge {
                                 InodeNumber inode) const;
   // In all that is known of it.
   bool WasEmpty(ContentId content) const;
+  // The last that is known of it.
+  bool EndsEmpty(ContentId content) const;
   std::string Lost(const DumpedNode& have, ContentId content) const;
   // Empty if the file may show `shown` in place of `newest`, which was not durable.
   std::string Alternative(ContentId shown, ContentId newest, InodeNumber inode) const;
@@ -143,9 +145,10 @@ std::string Judge::FileAfterPowerCut(const DumpedNode& have, const ModelNode& wa
   }
   if (have.content == want.content && Torn(have.content))
     return have.bytes.empty() && !have.complete ? "" : "it was torn, and is whole again";
-  // What is synced and empty, or was never written, needs no content.
+  // What is synced and empty, or was never written, needs no content; nor does what ends
+  // empty, where an fsync that was cut short, or a recovery, has made that durable.
   if (have.content == 0 && Has(want.content, have.bytes) &&
-      (Promised(want.content) || WasEmpty(want.content)))
+      (Promised(want.content) || EndsEmpty(want.content)))
     return "";
   if (have.torn || have.content == 0) {
     if (Promised(want.content)) return "its durable content is lost";
@@ -155,7 +158,9 @@ std::string Judge::FileAfterPowerCut(const DumpedNode& have, const ModelNode& wa
   // Opened and not written, it is what it was.
   const bool reverted = have.content == BaseOf(want.content) && Has(want.content, have.bytes);
   if (have.content != want.content && !reverted) {
-    if (Promised(want.content)) return "its durable content is lost, it shows an older one";
+    if (Promised(want.content))
+      return "its durable content " + std::to_string(want.content) + " is lost, it shows " +
+             std::to_string(have.content);
     // Recovery may give a copy a number that the cut took back from another content.
     if (ShowsOlder(have, want.content, inode)) return "";
     if (std::string found = Alternative(have.content, want.content, inode); !found.empty())
@@ -170,6 +175,11 @@ bool Judge::WasEmpty(ContentId content) const {
   return facts == e_.contents.end() ||
          std::all_of(facts->second.states.begin(), facts->second.states.end(),
                      [](const BytesPointer& state) { return state->empty(); });
+}
+
+bool Judge::EndsEmpty(ContentId content) const {
+  const auto facts = e_.contents.find(content);
+  return facts == e_.contents.end() || facts->second.states.back()->empty();
 }
 
 std::string Judge::Lost(const DumpedNode& have, ContentId content) const {

@@ -140,6 +140,7 @@ class CoreWorld {
   Expected ExpectedOf(const Model& model, const Operation* interrupted, Moment moment) const;
   static void Renumber(Model* model, const LinkName& place, const Dump& dump);
   void Restart(Model model, const Dump& dump, Moment moment);
+  void LearnBases();
   void Promise();
   void MarkDrifting(const Model& model, std::set<ContentId>* drifting) const;
 
