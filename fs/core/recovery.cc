@@ -27,27 +27,36 @@ class Recovery {
     StageId stage;
     ContentId content;
   };
-  Result<std::vector<Staged>> StageRows();
-  Status RecoverOne(const Staged& staged);
-  Status RecoverHot(const Staged& staged, ContentRecord record);
-  Status Finish(const Staged& staged, ContentRecord record);
-  Status FinishLeft(const Staged& staged, ContentRecord record, uint64_t size);
-  Status FallBack(const Staged& staged, const ContentRecord& record);
-  Status DropFreshExtents(ContentId content);
-  Status ClampOverlay(ContentId content, uint64_t size, Batch* batch);
-  Status AppendDropped(const Staged& staged, const ContentRecord& record, Batch* batch);
   // What a name falls back to.
   struct Found {
     ContentId content = 0;
     uint64_t size_bytes = 0;
     struct timespec modify_time {};
   };
+  struct Lost {
+    Staged staged;
+    ContentRecord record;
+    Found found;
+    Batch batch;  // deletes the versions that name it
+  };
+  Result<std::vector<Staged>> StageRows();
+  Status RecoverOne(const Staged& staged);
+  Status RecoverHot(const Staged& staged, ContentRecord record);
+  Status Finish(const Staged& staged, ContentRecord record);
+  Status FinishLeft(const Staged& staged, ContentRecord record, uint64_t size);
+  Status FindFallBacks();
+  Status FallBack(const Staged& staged, const ContentRecord& record, Found found, Batch batch);
+  Status DropFreshExtents(ContentId content);
+  Status ClampOverlay(ContentId content, uint64_t size, Batch* batch);
+  Status AppendDropped(const Staged& staged, const ContentRecord& record, Batch* batch);
   // The newest under one of the inode's names. Rows of versions that name the lost
   // content are deleted.
   Result<Found> NewestDurable(InodeNumber inode, const InodeRecord& record, ContentId lost,
                               Batch* batch);
-  // This version's content, or the nearest durable one that it was changed from.
-  Result<Found> DurableOrBase(const VersionRecord& version);
+  // This version's content, or the nearest durable one that it was changed from, before any
+  // of `listed`.
+  using Contents = std::unordered_set<ContentId>;
+  Result<Found> DurableOrBase(const VersionRecord& version, const Contents& listed);
   bool IsDurable(const ContentRecord& record);
   Status Show(Found found, InodeNumber number, InodeRecord* inode, Batch* batch);
   // Gives the inode a pending content of another one: what each goes on with is its own.
@@ -61,7 +70,7 @@ class Recovery {
   bool epoch_changed_ = false;
   std::unordered_set<StageId> kept_;
   // For these paths fall back, when all is known that they may fall back to.
-  std::vector<std::pair<Staged, ContentRecord>> lost_;
+  std::vector<Lost> lost_;
 };
 
 Result<RecoveryReport> Recovery::Run(const std::string& power_epoch) {
@@ -74,7 +83,9 @@ Result<RecoveryReport> Recovery::Run(const std::string& power_epoch) {
     report_.kind = epoch_changed_ ? CrashKind::kPowerCut : CrashKind::kDaemonDied;
   ASSIGN_OR_RETURN(const std::vector<Staged> staged, StageRows());
   for (const Staged& one : staged) RETURN_IF_ERROR(RecoverOne(one));
-  for (const auto& [lost, record] : lost_) RETURN_IF_ERROR(FallBack(lost, record));
+  RETURN_IF_ERROR(FindFallBacks());
+  for (const Lost& lost : lost_)
+    RETURN_IF_ERROR(FallBack(lost.staged, lost.record, lost.found, lost.batch));
   RETURN_IF_ERROR(RemoveStrayFiles());
   Batch batch;
   batch.Put(key::Meta(kEpochMeta), power_epoch);
@@ -112,7 +123,7 @@ Status Recovery::RecoverOne(const Staged& staged) {
     if (epoch_changed_ && record.overlay) RETURN_IF_ERROR(DropFreshExtents(staged.content));
     return Finish(staged, std::move(record));
   }
-  lost_.emplace_back(staged, std::move(record));
+  lost_.push_back({staged, std::move(record), {}, {}});
   return Status();
 }
 
@@ -227,9 +238,10 @@ bool Recovery::IsDurable(const ContentRecord& record) {
   return record.durable && stages_.Open(record.stage, OpenMode::kRead).ok();
 }
 
-Result<Recovery::Found> Recovery::DurableOrBase(const VersionRecord& version) {
+Result<Recovery::Found> Recovery::DurableOrBase(const VersionRecord& version,
+                                                const Contents& listed) {
   ContentId content = version.content;
-  std::unordered_set<ContentId> seen;  // two names renamed over each other make a circle
+  Contents seen;  // two names renamed over each other make a circle
   while (content != 0 && seen.insert(content).second) {
     ASSIGN_OR_RETURN(const std::optional<std::string> row,
                      tree_.catalog().Get(key::Content(content)));
@@ -237,6 +249,7 @@ Result<Recovery::Found> Recovery::DurableOrBase(const VersionRecord& version) {
     ASSIGN_OR_RETURN(const ContentRecord record, ContentRecord::Decode(*row));
     if (IsDurable(record)) return Found{content, record.size_bytes, version.modify_time};
     content = record.base;
+    if (listed.contains(content)) break;
   }
   return Found();
 }
@@ -259,10 +272,14 @@ Result<Recovery::Found> Recovery::NewestDurable(InodeNumber inode, const InodeRe
           return true;
         }));
     RETURN_IF_ERROR(damaged);
+    // A base that has a version here has its turn as such: later ones may lie between, an
+    // overlay's that was continued as another one, or what an fsync captured.
+    Contents listed;
+    for (const auto& [row_key, version] : versions) listed.insert(version.content);
     for (auto it = versions.rbegin(); it != versions.rend(); ++it) {
       if (it->second.content == lost) batch->Delete(it->first);
       if (found.content != 0) continue;
-      ASSIGN_OR_RETURN(found, DurableOrBase(it->second));
+      ASSIGN_OR_RETURN(found, DurableOrBase(it->second, listed));
     }
   }
   return found;
@@ -314,8 +331,26 @@ Status Recovery::Show(Found found, InodeNumber number, InodeRecord* inode, Batch
   return copied ? history_.Capture(number, *inode, found.content, batch) : Status();
 }
 
-Status Recovery::FallBack(const Staged& staged, const ContentRecord& record) {
-  Batch batch;
+// Before any of them goes: with its versions, the order would go in which one followed the
+// other.
+Status Recovery::FindFallBacks() {
+  for (Lost& lost : lost_) {
+    const Result<InodeRecord> inode = tree_.Inode(lost.record.inode);
+    if (!inode.ok()) continue;
+    ASSIGN_OR_RETURN(lost.found,
+                     NewestDurable(lost.record.inode, *inode, lost.staged.content, &lost.batch));
+    if (lost.found.content != 0) continue;
+    // It was open, so no version names it yet.
+    VersionRecord open;
+    open.content = lost.record.base;
+    open.modify_time = inode->modify_time;
+    ASSIGN_OR_RETURN(lost.found, DurableOrBase(open, {}));
+  }
+  return Status();
+}
+
+Status Recovery::FallBack(const Staged& staged, const ContentRecord& record, Found found,
+                          Batch batch) {
   RETURN_IF_ERROR(AppendDropped(staged, record, &batch));
   ContentRecord torn;
   torn.captured = torn.stored = torn.durable = torn.torn = true;
@@ -327,15 +362,7 @@ Status Recovery::FallBack(const Staged& staged, const ContentRecord& record) {
   if (record.captured) Tree::PutContent(staged.content, torn, &batch);
   Result<InodeRecord> inode = tree_.Inode(record.inode);
   if (!inode.ok()) return tree_.Apply(batch);
-  ASSIGN_OR_RETURN(Found found, NewestDurable(record.inode, *inode, staged.content, &batch));
   if (inode->content != staged.content) return tree_.Apply(batch);
-  if (found.content == 0) {
-    // It was open, so no version names it yet.
-    VersionRecord open;
-    open.content = record.base;
-    open.modify_time = inode->modify_time;
-    ASSIGN_OR_RETURN(found, DurableOrBase(open));
-  }
   const std::string path = tree_.PathOf(record.inode);
   if (found.content != 0) {
     ++report_.fallen_back;

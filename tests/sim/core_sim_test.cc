@@ -257,6 +257,32 @@ TEST_F(CoreSimTest, AFileFallsBackPastWhatNoVersionNames) {
   EXPECT_TRUE(*world.model().nodes.at(world.model().Find(other)).bytes == *stored);
 }
 
+// An overlay that a capture names goes on as another one, on the same base; what it falls
+// back to is the one that it was, not the base.
+TEST_F(CoreSimTest, AnOverlayFallsBackToTheOneThatItContinues) {
+  const LinkName name{kRootNode, "a"};
+  CoreWorld world(TestSeed());
+  world.Open();
+  ASSERT_TRUE(world.Create(name, O_WRONLY));
+  const InodeNumber inode = world.model().Find(name);
+  ASSERT_TRUE(world.Write(0, 0, Random(1).Bytes(5'000)));
+  ASSERT_TRUE(world.Flush(0) && world.Release(0));
+  world.Wait(300 * kMillisecond);
+  world.Digest();
+  ASSERT_TRUE(world.Open(inode, O_WRONLY | O_APPEND));
+  ASSERT_TRUE(world.Write(0, 5'000, "more"));
+  ASSERT_TRUE(world.Fsync(0));
+  ASSERT_TRUE(world.Flush(0) && world.Release(0));
+  const BytesPointer durable = world.model().nodes.at(inode).bytes;
+  ASSERT_TRUE(world.Pin(kRootNode, "pin"));
+  ASSERT_TRUE(world.Truncate(inode, 3'000, std::nullopt));
+  ASSERT_TRUE(world.FsyncDirectory());
+  world.End(Ending::kPowerCut);
+  world.Open();
+  world.Check();
+  EXPECT_TRUE(*world.model().nodes.at(inode).bytes == *durable);
+}
+
 // One file, stored without a hot copy: who changes it gets an overlay.
 class OverlayFlushTest : public CoreSimTest {
  protected:

@@ -45,8 +45,8 @@ class Judge {
 
   bool ShowsOlder(const DumpedNode& have, ContentId newest, InodeNumber inode) const;
   ContentId BaseOf(ContentId content) const;
-  // It is `shown`, or was changed from it, or from what was.
-  bool LeadsTo(ContentId content, ContentId shown) const;
+  // It is `shown`, or was changed from it, or from what was; before any of `listed`.
+  bool LeadsTo(ContentId content, ContentId shown, const std::set<ContentId>& listed = {}) const;
 
   std::string History() const;
   std::string Name(const Model::HistoryKey& key, const DumpedName& have,
@@ -194,10 +194,13 @@ ContentId Judge::BaseOf(ContentId content) const {
   return facts->second.base != 0 ? facts->second.base : facts->second.replaced;
 }
 
-bool Judge::LeadsTo(ContentId content, ContentId shown) const {
+bool Judge::LeadsTo(ContentId content, ContentId shown, const std::set<ContentId>& listed) const {
   std::set<ContentId> seen;
-  for (; content != 0 && seen.insert(content).second; content = BaseOf(content))
+  while (content != 0 && seen.insert(content).second) {
     if (content == shown) return true;
+    content = BaseOf(content);
+    if (listed.contains(content)) return false;
+  }
   return false;
 }
 
@@ -215,10 +218,12 @@ std::string Judge::Alternative(ContentId shown, ContentId newest, InodeNumber in
     const auto name = e_.model.history.find({e_.model.nodes.at(place.parent).history, place.name});
     if (name == e_.model.history.end()) continue;
     bool later_promised = false;
+    std::set<ContentId> listed;
+    for (const auto& [number, version] : name->second.versions) listed.insert(version.content);
     for (auto version = name->second.versions.rbegin(); version != name->second.versions.rend();
          ++version) {
       const ContentId content = version->second.content;
-      if (!later_promised && LeadsTo(content, shown)) return "";
+      if (!later_promised && LeadsTo(content, shown, listed)) return "";
       if (content == newest) continue;
       later_promised |= Promised(content);
     }
