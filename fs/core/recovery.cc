@@ -51,8 +51,7 @@ class Recovery {
   Status AppendDropped(const Staged& staged, const ContentRecord& record, Batch* batch);
   // The newest under one of the inode's names. Rows of versions that name the lost
   // content are deleted.
-  Result<Found> NewestDurable(InodeNumber inode, const InodeRecord& record, ContentId lost,
-                              Batch* batch);
+  Result<Found> NewestDurable(const InodeRecord& inode, Lost* lost);
   // This version's content, or the nearest durable one that it was changed from, before any
   // of `listed`.
   using Contents = std::unordered_set<ContentId>;
@@ -69,7 +68,7 @@ class Recovery {
   RecoveryReport report_;
   bool epoch_changed_ = false;
   std::unordered_set<StageId> kept_;
-  // For these paths fall back, when all is known that they may fall back to.
+  // Their paths fall back when all is known that they may fall back to.
   std::vector<Lost> lost_;
 };
 
@@ -254,10 +253,18 @@ Result<Recovery::Found> Recovery::DurableOrBase(const VersionRecord& version,
   return Found();
 }
 
-Result<Recovery::Found> Recovery::NewestDurable(InodeNumber inode, const InodeRecord& record,
-                                                ContentId lost, Batch* batch) {
+Result<Recovery::Found> Recovery::NewestDurable(const InodeRecord& record, Lost* lost_content) {
+  const ContentId lost = lost_content->staged.content;
   Found found;
-  ASSIGN_OR_RETURN(const std::vector<LinkName> names, tree_.Names(inode, record));
+  // It was open, so no version names it yet. What it was changed from has none here if it
+  // was renamed since: older ones are another file's. An overlay's base says only what its
+  // bytes lie upon.
+  const bool knows_origin = !lost_content->record.overlay;
+  VersionRecord open;
+  open.content = lost;
+  open.modify_time = record.modify_time;
+  ASSIGN_OR_RETURN(const std::vector<LinkName> names,
+                   tree_.Names(lost_content->record.inode, record));
   for (const LinkName& name : names) {
     ASSIGN_OR_RETURN(const InodeRecord parent, tree_.Inode(name.parent));
     std::vector<std::pair<std::string, VersionRecord>> versions;
@@ -276,12 +283,16 @@ Result<Recovery::Found> Recovery::NewestDurable(InodeNumber inode, const InodeRe
     // overlay's that was continued as another one, or what an fsync captured.
     Contents listed;
     for (const auto& [row_key, version] : versions) listed.insert(version.content);
+    if (found.content == 0 && knows_origin && !listed.contains(lost)) {
+      ASSIGN_OR_RETURN(found, DurableOrBase(open, listed));
+    }
     for (auto it = versions.rbegin(); it != versions.rend(); ++it) {
-      if (it->second.content == lost) batch->Delete(it->first);
+      if (it->second.content == lost) lost_content->batch.Delete(it->first);
       if (found.content != 0) continue;
       ASSIGN_OR_RETURN(found, DurableOrBase(it->second, listed));
     }
   }
+  if (found.content == 0) return DurableOrBase(open, {});
   return found;
 }
 
@@ -337,14 +348,7 @@ Status Recovery::FindFallBacks() {
   for (Lost& lost : lost_) {
     const Result<InodeRecord> inode = tree_.Inode(lost.record.inode);
     if (!inode.ok()) continue;
-    ASSIGN_OR_RETURN(lost.found,
-                     NewestDurable(lost.record.inode, *inode, lost.staged.content, &lost.batch));
-    if (lost.found.content != 0) continue;
-    // It was open, so no version names it yet.
-    VersionRecord open;
-    open.content = lost.record.base;
-    open.modify_time = inode->modify_time;
-    ASSIGN_OR_RETURN(lost.found, DurableOrBase(open, {}));
+    ASSIGN_OR_RETURN(lost.found, NewestDurable(*inode, &lost));
   }
   return Status();
 }

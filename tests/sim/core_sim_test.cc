@@ -283,6 +283,29 @@ TEST_F(CoreSimTest, AnOverlayFallsBackToTheOneThatItContinues) {
   EXPECT_TRUE(*world.model().nodes.at(inode).bytes == *durable);
 }
 
+// What a file was before it was opened is nearer to it than what its new name was.
+TEST_F(CoreSimTest, ARenamedFileThatIsRewrittenFallsBackToItself) {
+  const LinkName name{kRootNode, "a"};
+  const LinkName other{kRootNode, "b"};
+  CoreWorld world(TestSeed());
+  world.Open();
+  for (const LinkName& place : {other, name}) {
+    ASSERT_TRUE(world.Create(place, O_WRONLY));
+    ASSERT_TRUE(world.Write(0, 0, place.name + " is durable"));
+    ASSERT_TRUE(world.Fsync(0) && world.Flush(0) && world.Release(0));
+  }
+  const InodeNumber inode = world.model().Find(name);
+  const BytesPointer durable = world.model().nodes.at(inode).bytes;
+  ASSERT_TRUE(world.Open(inode, O_WRONLY | O_TRUNC));
+  ASSERT_TRUE(world.Write(0, 0, "not durable"));
+  ASSERT_TRUE(world.Rename(name, other, 0));
+  ASSERT_TRUE(world.FsyncDirectory());
+  world.End(Ending::kPowerCut);
+  world.Open();
+  world.Check();
+  EXPECT_EQ(*world.model().nodes.at(inode).bytes, *durable);
+}
+
 // One file, stored without a hot copy: who changes it gets an overlay.
 class OverlayFlushTest : public CoreSimTest {
  protected:

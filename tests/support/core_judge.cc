@@ -220,6 +220,7 @@ std::string Judge::Alternative(ContentId shown, ContentId newest, InodeNumber in
     bool later_promised = false;
     std::set<ContentId> listed;
     for (const auto& [number, version] : name->second.versions) listed.insert(version.content);
+    if (LeadsTo(newest, shown, listed)) return "";
     for (auto version = name->second.versions.rbegin(); version != name->second.versions.rend();
          ++version) {
       const ContentId content = version->second.content;
@@ -233,7 +234,9 @@ std::string Judge::Alternative(ContentId shown, ContentId newest, InodeNumber in
   const ContentId base = facts == e_.contents.end() ? 0 : facts->second.base;
   if (!known && !LeadsTo(newest, shown))
     return "it shows content " + std::to_string(shown) + ", which is not its own";
-  if (any_promised) return "an earlier version was durable, and it does not show it";
+  if (any_promised)
+    return "an earlier version of content " + std::to_string(newest) +
+           " was durable, and it shows " + std::to_string(shown);
   if (shown == 0 && Promised(base)) return "what it was before was durable, and it is empty";
   return "";
 }
