@@ -21,6 +21,8 @@ namespace {
 // Reset transactions that are worth keeping.
 constexpr size_t kParkedMax = 128;
 constexpr size_t kSealBytes = 4;
+// Behind the end of the file.
+constexpr off_t kReserveBytes = 16 << 20;
 
 MDB_val Value(std::string_view text) {
   return {text.size(), const_cast<char*>(text.data())};  // LMDB does not write to it
@@ -86,6 +88,7 @@ class LmdbStore final : public KeyValueStore {
   void Park(Txn txn);
   Status WriteTransaction(const std::vector<Batch::Change>& changes);
   bool DiskIsFull() const;
+  void Reserve();
   Status WriteChange(MDB_txn* txn, MDB_cursor* cursor, const Batch::Change& change);
 
   const LmdbEnv env_;
@@ -189,7 +192,21 @@ Status LmdbStore::Write(const std::vector<Batch::Change>& changes) {
   // writes and flushes all its pages anew, and nothing refers to those of this one.
   if (written.os_errno() == EIO && DiskIsFull())
     return Status::Errno(ENOSPC, std::string(written.context()));
+  if (written.ok()) Reserve();
   return written;
+}
+
+// So that a disk that others have filled still takes the next commits: what was removed
+// gives its room back only when it is committed. Without room there is none; later maybe.
+void LmdbStore::Reserve() {
+  int descriptor = -1;
+  struct stat attributes {};
+  if (::mdb_env_get_fd(env_.get(), &descriptor) != 0 || ::fstat(descriptor, &attributes) != 0)
+    return;
+  const auto allocated = static_cast<uint64_t>(attributes.st_blocks) * 512;
+  const auto size = static_cast<uint64_t>(attributes.st_size);
+  if (allocated >= size + static_cast<uint64_t>(kReserveBytes) / 2) return;
+  (void)::fallocate(descriptor, FALLOC_FL_KEEP_SIZE, attributes.st_size, kReserveBytes);
 }
 
 bool LmdbStore::DiskIsFull() const {
@@ -244,7 +261,8 @@ uint64_t LmdbStore::Bytes() {
   struct stat attributes {};
   if (::mdb_env_get_fd(env_.get(), &descriptor) != 0 || ::fstat(descriptor, &attributes) != 0)
     return 0;
-  return static_cast<uint64_t>(attributes.st_blocks) * 512;
+  return std::min(static_cast<uint64_t>(attributes.st_blocks) * 512,
+                  static_cast<uint64_t>(attributes.st_size));
 }
 
 }  // namespace

@@ -30,7 +30,9 @@ ChunkId IdOf(std::string_view chunk_key) {
 }  // namespace
 
 Status CollectPacks::Choose() {
-  RETURN_IF_ERROR(d_.packs.Seal());
+  const Status sealed = d_.packs.Seal();
+  // On a full disk those that are closed already have to do.
+  if (!sealed.ok() && sealed.code() != Code::kNoSpace) return sealed;
   for (const PackInfo& info : d_.packs.Infos())
     if (!info.writing) candidates_[info.pack] = info.bytes;
   return Status();
@@ -64,7 +66,8 @@ Status CollectPacks::FreeJournals(std::set<uint32_t>* chosen) {
   for (const uint32_t pack : *chosen)
     if (needed.contains(pack)) held_bytes += candidates_.at(pack);
   if (held_bytes > d_.catalog.Stats().index_bytes / kBaseShare) {
-    RETURN_IF_ERROR(WriteBaseJournal(d_.packs, d_.catalog, d_.commit).status());
+    const Status written = WriteBaseJournal(d_.packs, d_.catalog, d_.commit).status();
+    if (!written.ok() && written.code() != Code::kNoSpace) return written;
     ASSIGN_OR_RETURN(const JournalSet left, JournalSet::Find(d_.packs));
     needed = left.NeededPacks();
   }

@@ -153,7 +153,10 @@ uint64_t Collector::DropHot() {
 Status Collector::RunAll(CollectReport* report) {
   const bool apply = !report->options.dry_run;
   const auto go_on = [this] { return !stop_; };
-  if (report->options.drop_hot && apply) report->hot_bytes = DropHot();
+  if (report->options.drop_hot && apply) {
+    report->hot_bytes = DropHot();
+    RETURN_IF_ERROR(d_.commit());  // their files go with it
+  }
   CollectContents contents({d_.tree, d_.files, d_.contents, d_.hot}, go_on);
 
   EnterStep("versions");

@@ -60,7 +60,7 @@ Status StoreParts::MakeNodes(const Options& options) {
       }});
   collector_ = std::make_unique<Collector>(
       Collector::Dependencies{*tree_, *files_, *contents_, *packs_, *digester_, *hot_, base_.clock,
-                              [this] { return committer_->CommitNow(); }});
+                              [this] { return CommitOnFullDisk(); }});
   return Status();
 }
 
@@ -68,6 +68,13 @@ void StoreParts::CaptureDirectories() {
   if (!live_->fence_reason().empty()) return;
   const Status captured = capture_->CaptureDue();
   if (!captured.ok()) LogWarning("directories are not captured yet: {}", captured.ToString());
+}
+
+Status StoreParts::CommitOnFullDisk() {
+  Status committed = committer_->CommitNow();
+  if (committed.code() != Code::kNoSpace) return committed;
+  room_->MakeRoom();
+  return committer_->CommitNow();
 }
 
 void StoreParts::MakeRoom() {

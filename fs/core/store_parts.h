@@ -83,6 +83,7 @@ class StoreParts {
   Status OpenStores(const Options& options);
   Status MakeNodes(const Options& options);
   void MakeRoom();
+  Status CommitOnFullDisk();
   void CaptureDirectories();
 
   const Base base_;
