@@ -19,12 +19,6 @@ uint64_t ShortOf(const ChunkId& id) {
   return value;
 }
 
-ChunkId IdOf(std::string_view chunk_key) {
-  ChunkId id;
-  std::memcpy(id.bytes.data(), chunk_key.data() + 1, id.bytes.size());
-  return id;
-}
-
 uint64_t RoomOf(const ChunkLocation& location) {
   const uint64_t record = kRecordHeaderBytes + location.stored_bytes;
   return (record + kRecordAlignment - 1) / kRecordAlignment * kRecordAlignment + kTableEntryBytes;
@@ -80,7 +74,7 @@ Status CollectChunks::SweepPage(const RowPage& page, bool apply) {
   };
   for (const auto& [row_key, row] : page) {
     ASSIGN_OR_RETURN(const ChunkLocation location, DecodeLocation(row));
-    const ChunkId id = IdOf(row_key);
+    const ChunkId id = key::ChunkOf(row_key);
     if (live_.Has(ShortOf(id))) {
       count(location);
       continue;

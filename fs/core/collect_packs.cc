@@ -1,7 +1,6 @@
 #include "fs/core/collect_packs.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "fs/core/content_recipe.h"
 #include "fs/core/journal.h"
@@ -20,12 +19,6 @@ constexpr unsigned kDeadPercent = 25;
 constexpr unsigned kDeadPercentThorough = 5;
 // Of the index, so much has to be gained.
 constexpr uint64_t kBaseShare = 2;
-
-ChunkId IdOf(std::string_view chunk_key) {
-  ChunkId id;
-  std::memcpy(id.bytes.data(), chunk_key.data() + 1, id.bytes.size());
-  return id;
-}
 
 }  // namespace
 
@@ -96,7 +89,7 @@ Status CollectPacks::MoveChunks(const std::set<uint32_t>& from) {
           ASSIGN_OR_RETURN(const ChunkLocation location, DecodeLocation(row));
           if (!from.contains(location.pack)) continue;
           ChunkMove move;
-          move.id = IdOf(row_key);
+          move.id = key::ChunkOf(row_key);
           move.from = location;
           moves.push_back(move);
           if (moves.size() == kMovedAtOnce) RETURN_IF_ERROR(MoveSome(&moves));

@@ -10,6 +10,7 @@
 #include "fs/core/access.h"
 #include "fs/core/checkpoint_set.h"
 #include "fs/core/content_verdict.h"
+#include "fs/core/inode_stat.h"
 #include "fs/core/status_attributes.h"
 #include "fs/core/virtual_node.h"
 
@@ -101,24 +102,9 @@ bool FrozenNodes::IsStored(const InodeRecord& record) const {
 }
 
 Attributes FrozenNodes::AttributesOf(const Node& node, NodeId id) const {
-  const InodeRecord& record = node.record;
   Attributes attributes;
   attributes.valid_ns = kImmutableValidNs;
-  struct stat& stat = attributes.stat;
-  stat.st_ino = id;
-  stat.st_mode = record.mode;
-  stat.st_nlink = record.links;
-  stat.st_uid = record.uid;
-  stat.st_gid = record.gid;
-  stat.st_rdev = record.device;
-  stat.st_size = static_cast<off_t>(record.size_bytes);
-  stat.st_blksize = 128 << 10;
-  stat.st_blocks = static_cast<blkcnt_t>((record.size_bytes - record.hole_bytes + 511) / 512);
-  stat.st_atim = record.access_time;
-  stat.st_mtim = record.modify_time;
-  stat.st_ctim = record.change_time;
-  if (S_ISDIR(record.mode)) stat.st_size = 4096;
-  if (!S_ISREG(record.mode)) stat.st_blocks = S_ISDIR(record.mode) ? 8 : 0;
+  attributes.stat = StatOf(id, node.record);
   return attributes;
 }
 

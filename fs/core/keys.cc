@@ -1,5 +1,7 @@
 #include "fs/core/keys.h"
 
+#include <cstring>
+
 #include "store/base/check.h"
 
 namespace varve::key {
@@ -136,6 +138,12 @@ std::string_view SavedKey(std::string_view saved_key) {
 }
 Moment SavedUntil(std::string_view saved_key) { return Big(saved_key, saved_key.size() - 8, 8); }
 std::string_view PinName(std::string_view pin_key) { return pin_key.substr(9); }
+ChunkId ChunkOf(std::string_view chunk_key) {
+  ChunkId id;
+  CHECK(chunk_key.size() == 1 + id.bytes.size());
+  std::memcpy(id.bytes.data(), chunk_key.data() + 1, id.bytes.size());
+  return id;
+}
 uint64_t Id(std::string_view key) { return Big(key, 1, 8); }
 
 }  // namespace varve::key

@@ -87,6 +87,7 @@ std::string_view NameOf(std::string_view name_key);
 std::string_view SavedKey(std::string_view saved_key);
 Moment SavedUntil(std::string_view saved_key);
 std::string_view PinName(std::string_view pin_key);
+ChunkId ChunkOf(std::string_view chunk_key);
 // Of Inode, Content, Stage, Orphan, Dirty, Seal; parent of Dirent; list of what has one.
 uint64_t Id(std::string_view key);
 

@@ -140,7 +140,6 @@ class LiveNodes final : public NodeOps, public LiveLookup {
   Status AppendNew(InodeNumber parent, const NewNode& node, Batch* batch);
   Entry EntryOfLocked(InodeNumber inode, const InodeRecord& record);
   Result<Attributes> AttributesLocked(InodeNumber inode, InodeRecord record);
-  struct stat StatOf(InodeNumber inode, const InodeRecord& record) const;
 
   // One name less; the inode goes when it was the last one and nobody has it open.
   // Leaves the directory entry itself to the caller.
