@@ -35,8 +35,10 @@ def digest(table, settings):
                 row.add(data.size / max(cpu, 0.001) / 1e6)
                 walls[row].append(data.size / wall / 1e6)
                 if row is fresh_row:
-                    read_file(path)
-            for name in ("fresh", "known"):
+                    # A first duplicate brings the packs into the cache.
+                    write_file(os.path.join(backend.root, f"cached{number}"), part, data.size)
+                    backend.settle()
+            for name in ("fresh", "cached", "known"):
                 os.unlink(os.path.join(backend.root, f"{name}{number}"))
         for row, values in walls.items():
             row.denominators = (f"{data.size / GIB:g} GiB by the daemon's CPU seconds; "

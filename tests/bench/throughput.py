@@ -92,8 +92,8 @@ def measure_hot(table, settings, backend, data, bars, label):
 
     def once(where, part):
         path = os.path.join(where.root, "big")
+        where.settle()  # first: warm memory does not stay so
         warm(2 * size)
-        where.settle()
         times = {"write": where.act(write_file, path, part, size)}
         if len(rows) > 1:
             where.settle()
