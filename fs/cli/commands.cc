@@ -10,6 +10,7 @@ void AddCommands(CLI::App& root, int* exit_code) {
   AddStatsCommand(root, exit_code);
   AddLogCommand(root, exit_code);
   AddRestoreCommand(root, exit_code);
+  AddCloneCommand(root, exit_code);
   AddSyncCommand(root, exit_code);
   AddGcCommand(root, exit_code);
   AddFsckCommand(root, exit_code);

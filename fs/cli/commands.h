@@ -21,6 +21,7 @@ void AddStatusCommand(CLI::App& root, int* exit_code);
 void AddStatsCommand(CLI::App& root, int* exit_code);
 void AddLogCommand(CLI::App& root, int* exit_code);
 void AddRestoreCommand(CLI::App& root, int* exit_code);
+void AddCloneCommand(CLI::App& root, int* exit_code);
 void AddSyncCommand(CLI::App& root, int* exit_code);
 void AddGcCommand(CLI::App& root, int* exit_code);
 void AddFsckCommand(CLI::App& root, int* exit_code);

@@ -66,16 +66,42 @@ Status CollectSaved::LoadVersions() {
                                 }
                                 return Status();
                               }));
+  RETURN_IF_ERROR(LoadClones());
   for (auto& [directory, moments] : versions_) std::sort(moments.begin(), moments.end());
   std::sort(all_moments_.begin(), all_moments_.end());
   return Status();
+}
+
+Status CollectSaved::LoadClones() {
+  const auto add = [&](const PastInode& inode) {
+    versions_[inode.inode].push_back(inode.moment);
+    all_moments_.push_back(inode.moment);
+  };
+  const auto add_page = [&](const RowPage& page) -> Status {
+    for (const auto& [row_key, row] : page) {
+      SavedRow saved{row};
+      if (row_key[0] == key::kSaved) {
+        ASSIGN_OR_RETURN(saved, SavedRow::Decode(row));
+      }
+      if (!saved.row) continue;
+      ASSIGN_OR_RETURN(const CloneRecord clone, CloneRecord::Decode(*saved.row));
+      add(clone.original);
+      for (const PastInode& layer : clone.layers) add(layer);
+    }
+    return Status();
+  };
+  // Those that are, and those that an earlier moment shows.
+  const key::Range table = key::Table(key::kClone);
+  RETURN_IF_ERROR(ForEachPage(tree_.catalog(), table, add_page));
+  return ForEachPage(tree_.catalog(), {key::kSaved + table.begin, key::kSaved + table.end},
+                     add_page);
 }
 
 Result<bool> CollectSaved::IsNeeded(std::string_view key, const std::optional<std::string>& row,
                                     Moments when) {
   if (!AnyOf(all_moments_, when.begin, when.end)) return false;
   const InodeNumber inode = key::Id(key);
-  if (key[0] == key::kDirent) return IsSeenFrom(inode, when, 0);
+  if (key[0] == key::kDirent || key[0] == key::kClone) return IsSeenFrom(inode, when, 0);
   if (key[0] != key::kInode) return AreFilesSeen(inode, when);
   // What was not there yet: with its name, that tells so as well.
   if (!row) return true;

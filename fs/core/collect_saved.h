@@ -1,8 +1,9 @@
 // Drops the saved rows that no version of a directory can lead to any more.
 //
 // A saved row tells what was between the saved row before it and its own `until`
-// (saved_rows.h). It is needed if a version that is left names a moment in between, of
-// a directory that lay above at that moment. Without it all other moments read the same.
+// (saved_rows.h). It is needed if a version that is left, or a clone, names a moment in
+// between, of a directory that lay above at that moment. Without it all other moments read the
+// same.
 //
 // Threads: belongs to one thread; takes Tree::mutex() for a moment at a time.
 // Errors:  those of the catalog.
@@ -42,6 +43,7 @@ class CollectSaved {
     InodeNumber parent = 0;
   };
   Status LoadVersions();
+  Status LoadClones();
   Result<bool> IsNeeded(std::string_view key, const std::optional<std::string>& row, Moments when);
   // Whether a version names one of the moments, of the directory or of one above it.
   Result<bool> IsSeenFrom(InodeNumber directory, Moments when, int depth);

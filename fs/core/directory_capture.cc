@@ -187,12 +187,15 @@ Status DirectoryCapture::CaptureWithCopies(Request request, uint64_t copy_bytes_
       return free;
     }
   }
-  return CaptureRequestLocked(std::move(request));
+  const std::function<Status(Moment)> then = std::move(request.then);
+  const Moment ended = d_.tree.now();
+  RETURN_IF_ERROR(CaptureRequestLocked(std::move(request)));
+  return then ? then(ended) : Status();
 }
 
 Status DirectoryCapture::CaptureLocked(const std::vector<InodeNumber>& directories,
                                        CaptureReason reason) {
-  return CaptureRequestLocked({directories, reason, "", {}});
+  return CaptureRequestLocked({directories, reason, "", {}, nullptr});
 }
 
 Status DirectoryCapture::CaptureRequestLocked(Request request) {
@@ -234,7 +237,12 @@ Status DirectoryCapture::Pin(InodeNumber directory, std::string_view name) {
     MutexLock lock(d_.tree.mutex());
     RETURN_IF_ERROR(CheckPinLocked(directory, name));
   }
-  return CaptureWithCopies({{directory}, CaptureReason::kPinned, name, {}},
+  return CaptureWithCopies({{directory}, CaptureReason::kPinned, name, {}, nullptr},
+                           std::numeric_limits<uint64_t>::max());
+}
+
+Status DirectoryCapture::CaptureAnd(InodeNumber directory, std::function<Status(Moment)> then) {
+  return CaptureWithCopies({{directory}, CaptureReason::kCloned, "", {}, std::move(then)},
                            std::numeric_limits<uint64_t>::max());
 }
 

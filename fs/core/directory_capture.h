@@ -11,6 +11,7 @@
 // Format:  docs/SEMANTICS.md, "Directory history".
 #pragma once
 
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -41,6 +42,9 @@ class DirectoryCapture {
   // Captures and pins under `name`. Fails with EEXIST, EINVAL for a name that a version
   // could have, ENAMETOOLONG.
   Status Pin(InodeNumber directory, std::string_view name);
+  // Captures as a pin does, then calls `then` with the moment that it ended, and with the
+  // lock still held.
+  Status CaptureAnd(InodeNumber directory, std::function<Status(Moment)> then);
   // The version stays. Fails with ENOENT.
   Status Unpin(InodeNumber directory, std::string_view name);
 
@@ -54,6 +58,7 @@ class DirectoryCapture {
     CaptureReason reason = CaptureReason::kQuiet;
     std::string_view pin;  // pins the one directory under this name, unless it is empty
     std::vector<LiveFiles::Copied> copies;
+    std::function<Status(Moment)> then;
   };
   // Copies what is being written below the directories, then captures.
   Status CaptureWithCopies(Request request, uint64_t copy_bytes_max);

@@ -10,6 +10,7 @@
 #include "fs/core/access.h"
 #include "fs/core/checkpoint_set.h"
 #include "fs/core/content_verdict.h"
+#include "fs/core/directory_history.h"
 #include "fs/core/inode_stat.h"
 #include "fs/core/status_attributes.h"
 #include "fs/core/virtual_node.h"
@@ -50,6 +51,8 @@ std::string_view ReasonName(CaptureReason reason) {
       return "pinned";
     case CaptureReason::kReadOnly:
       return "read-only";
+    case CaptureReason::kCloned:
+      return "cloned";
   }
   return "quiet";
 }
@@ -78,21 +81,23 @@ Result<FrozenNodes::NodePointer> FrozenNodes::Find(NodeId node) const {
   return found->second.node;
 }
 
-NodeId FrozenNodes::IdOf(const FrozenRoot& root, InodeNumber inode) const {
-  uint64_t hash = Mix(root.live) ^ root.version.moment;
+NodeId FrozenNodes::IdOf(const FrozenRoot& root, const PastInode& inode) const {
+  uint64_t hash = Mix(Mix(root.live) ^ root.version.moment) ^ inode.moment;
   for (const char c : root.name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
   // Two nodes with one hash: the later one gets the next free id.
-  for (NodeId id = Mix(Mix(hash) ^ inode) & kIdMask;; id = (id + 1) & kIdMask) {
+  for (NodeId id = Mix(Mix(hash) ^ inode.inode) & kIdMask;; id = (id + 1) & kIdMask) {
     const auto found = known_.find(kKindBits | id);
     if (found == known_.end()) return kKindBits | id;
     const Node& node = *found->second.node;
-    if (node.inode == inode && SameRoot(*node.root, root)) return kKindBits | id;
+    if (node.inode.inode == inode.inode && node.inode.moment == inode.moment &&
+        SameRoot(*node.root, root))
+      return kKindBits | id;
   }
 }
 
 NodeId FrozenNodes::IdOfRoot(const FrozenRoot& root) const {
   ReaderLock lock(mutex_);
-  return IdOf(root, root.version.inode);
+  return IdOf(root, InodeOf(root));
 }
 
 bool FrozenNodes::IsStored(const InodeRecord& record) const {
@@ -108,12 +113,12 @@ Attributes FrozenNodes::AttributesOf(const Node& node, NodeId id) const {
   return attributes;
 }
 
-Result<FrozenNodes::NodePointer> FrozenNodes::Load(NodePointer parent, InodeNumber inode,
-                                                   std::string_view name) const {
+Result<FrozenNodes::NodePointer> FrozenNodes::Load(NodePointer parent,
+                                                   const DirentRecord& entry) const {
   auto node = std::make_shared<Node>();
   node->root = parent->root;
-  node->inode = inode;
-  Result<InodeRecord> record = PastOf(*node->root).Inode(inode);
+  node->inode = {entry.inode, entry.moment};
+  Result<InodeRecord> record = PastOf(node->inode).Inode(entry.inode);
   if (!record.ok()) return NotFoundAsErrno(record.status());
   node->record = *std::move(record);
   if (node->record.content != 0) {
@@ -124,7 +129,7 @@ Result<FrozenNodes::NodePointer> FrozenNodes::Load(NodePointer parent, InodeNumb
     node->record.hole_bytes = std::min(node->record.hole_bytes, node->record.size_bytes);
   }
   node->parent = std::move(parent);
-  node->name = name;
+  node->name = entry.name;
   return NodePointer(std::move(node));
 }
 
@@ -141,7 +146,7 @@ Entry FrozenNodes::Remember(NodePointer node) {
 }
 
 Result<Attributes> FrozenNodes::RootAttributes(const FrozenRoot& root) const {
-  Result<InodeRecord> record = PastOf(root).Inode(root.version.inode);
+  Result<InodeRecord> record = PastOf(InodeOf(root)).Inode(root.version.inode);
   if (!record.ok()) return NotFoundAsErrno(record.status());
   Node node;
   node.record = *std::move(record);
@@ -149,11 +154,11 @@ Result<Attributes> FrozenNodes::RootAttributes(const FrozenRoot& root) const {
 }
 
 Result<Entry> FrozenNodes::Enter(const FrozenRoot& root) {
-  Result<InodeRecord> record = PastOf(root).Inode(root.version.inode);
+  Result<InodeRecord> record = PastOf(InodeOf(root)).Inode(root.version.inode);
   if (!record.ok()) return NotFoundAsErrno(record.status());
   auto node = std::make_shared<Node>();
   node->root = std::make_shared<const FrozenRoot>(root);
-  node->inode = root.version.inode;
+  node->inode = InodeOf(root);
   node->record = *std::move(record);
   return Remember(std::move(node));
 }
@@ -194,9 +199,9 @@ Result<Entry> FrozenNodes::Lookup(const Caller& caller, NodeId parent, std::stri
   if (!S_ISDIR(directory->record.mode)) return Status::Errno(ENOTDIR);
   RETURN_IF_ERROR(RequireUse(*directory, caller, X_OK));
   ASSIGN_OR_RETURN(const std::optional<NamedEntry> entry,
-                   PastOf(*directory->root).Find(directory->inode, name));
+                   PastOf(directory->inode).Find(directory->inode.inode, name));
   if (!entry) return Status::Errno(ENOENT);
-  ASSIGN_OR_RETURN(NodePointer node, Load(directory, entry->record.inode, name));
+  ASSIGN_OR_RETURN(NodePointer node, Load(directory, entry->record));
   return Remember(std::move(node));
 }
 
@@ -217,7 +222,7 @@ Result<Attributes> FrozenNodes::GetAttributes(NodeId id, std::optional<HandleId>
 Result<std::string> FrozenNodes::ReadLink(NodeId id) {
   ASSIGN_OR_RETURN(const NodePointer node, Find(id));
   if (!S_ISLNK(node->record.mode)) return Status::Errno(EINVAL);
-  return PastOf(*node->root).SymlinkTarget(node->inode);
+  return PastOf(node->inode).SymlinkTarget(node->inode.inode);
 }
 
 Result<Opened> FrozenNodes::Open(const Caller& caller, NodeId id, int flags) {
@@ -300,22 +305,22 @@ Status FrozenNodes::ReadDirectory(const Caller&, NodeId id, HandleId, uint64_t c
     }
     if (!sink({"..", above, S_IFDIR, kDotDotCookie, nullptr})) return Status();
   }
-  const PastTree past = PastOf(*directory->root);
+  const PastTree past = PastOf(directory->inode);
   while (true) {
     ASSIGN_OR_RETURN(const std::vector<NamedEntry> entries,
-                     past.List(directory->inode, cookie, kListedAtOnce));
+                     past.List(directory->inode.inode, cookie, kListedAtOnce));
     if (entries.empty()) return Status();
     for (const NamedEntry& entry : entries) {
       ListedName listed{entry.record.name, 0, entry.record.type, entry.slot, nullptr};
       Entry full;
       if (plus) {
-        ASSIGN_OR_RETURN(NodePointer node, Load(directory, entry.record.inode, entry.record.name));
+        ASSIGN_OR_RETURN(NodePointer node, Load(directory, entry.record));
         full = Remember(std::move(node));
         listed.node = full.node;
         listed.entry = &full;
       } else {
         ReaderLock lock(mutex_);
-        listed.node = IdOf(*directory->root, entry.record.inode);
+        listed.node = IdOf(*directory->root, {entry.record.inode, entry.record.moment});
       }
       if (!sink(listed)) {
         if (plus) Forget(full.node, 1);
@@ -334,7 +339,8 @@ Result<std::string> FrozenNodes::GetXattr(const Caller&, NodeId id, std::string_
                                                             : FileStatus(*node, name));
     if (status) return *std::move(status);
   }
-  ASSIGN_OR_RETURN(std::optional<std::string> value, PastOf(*node->root).Xattr(node->inode, name));
+  ASSIGN_OR_RETURN(std::optional<std::string> value,
+                   PastOf(node->inode).Xattr(node->inode.inode, name));
   if (!value) return Status::Errno(ENODATA);
   return *std::move(value);
 }
@@ -359,17 +365,18 @@ Result<std::optional<std::string>> FrozenNodes::DirectoryStatus(const Node& node
     if (std::optional<std::string> value = RootAttribute(name, *node.root)) return value;
   }
   if (!IsVerdict(name)) return std::optional<std::string>();
-  const PastTree past = PastOf(*node.root);
+  const PastTree past = PastOf(node.inode);
   std::vector<SetMember> members;
   uint64_t after = 0;
   while (true) {
     ASSIGN_OR_RETURN(const std::vector<NamedEntry> entries,
-                     past.List(node.inode, after, kListedAtOnce));
+                     past.List(node.inode.inode, after, kListedAtOnce));
     if (entries.empty()) break;
     after = entries.back().slot;
     for (const NamedEntry& entry : entries) {
       if (!S_ISREG(entry.record.type)) continue;
-      ASSIGN_OR_RETURN(const InodeRecord record, past.Inode(entry.record.inode));
+      ASSIGN_OR_RETURN(const InodeRecord record,
+                       PastTree(d_.tree, entry.record.moment).Inode(entry.record.inode));
       members.push_back({entry.record.name, record.content, record.size_bytes});
     }
   }
@@ -381,7 +388,7 @@ Result<std::optional<std::string>> FrozenNodes::DirectoryStatus(const Node& node
 Result<std::string> FrozenNodes::ListXattr(const Caller&, NodeId id) {
   ASSIGN_OR_RETURN(const NodePointer node, Find(id));
   ASSIGN_OR_RETURN(const std::vector<std::string> names,
-                   PastOf(*node->root).XattrNames(node->inode));
+                   PastOf(node->inode).XattrNames(node->inode.inode));
   std::string listed;
   for (const std::string& name : names) {
     listed += name;
@@ -393,6 +400,19 @@ Result<std::string> FrozenNodes::ListXattr(const Caller&, NodeId id) {
 std::string FrozenNodes::PathOf(const Node& node) const {
   if (node.parent) return PathOf(*node.parent) + "/" + node.name;
   return DirectoryPath(d_.live, node.root->live) + "/.varve/history/" + node.root->name;
+}
+
+Result<FrozenNodes::Place> FrozenNodes::PlaceOf(NodeId id) const {
+  ASSIGN_OR_RETURN(const NodePointer node, Find(id));
+  return Place{node->inode, *node->root, PathOf(*node)};
+}
+
+Status FrozenNodes::RequireKeptLocked(const FrozenRoot& root) const {
+  ASSIGN_OR_RETURN(const InodeRecord directory, d_.tree.Inode(root.live));
+  const Result<DirectoryVersionRecord> version =
+      DirectoryHistory(d_.tree.catalog()).Find(directory, root.number);
+  if (!version.ok()) return NotFoundAsErrno(version.status());
+  return version->moment == root.version.moment ? Status() : Status::Errno(ENOENT);
 }
 
 size_t FrozenNodes::known() const {

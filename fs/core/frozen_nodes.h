@@ -1,10 +1,10 @@
 // The node operations of captured trees: what `.varve/history/v7` leads to.
 //
 // A frozen node is an inode at a moment, reached through one name in one `history`
-// directory. Names, attributes and links are read from the tree as it was
-// (past_tree.h), bytes from the contents that its inodes named. Nothing of it can be
-// changed, which is what NodeOps answers. Ids are made of a hash, so a path has the same
-// inode number each time, and two names of one inode share one; they are known until
+// directory; below a clone the moment is that of what was cloned. Names, attributes and links are
+// read from the tree as it was (past_tree.h), bytes from the contents that its inodes named.
+// Nothing of it can be changed, which is what NodeOps answers. Ids are made of a hash, so a path
+// has the same inode number each time, and two names of one inode share one; they are known until
 // the kernel has forgotten all its lookups.
 //
 // Threads:    all methods may be called concurrently. No lock is held while rows or
@@ -67,6 +67,16 @@ class FrozenNodes final : public NodeOps {
   Result<std::string> ListXattr(const Caller& caller, NodeId node) override;
   Result<struct statvfs> StatFilesystem() override { return d_.filesystem_space(); }
 
+  // Which inode a directory is, and where: for who makes a clone of it.
+  struct Place {
+    PastInode inode;
+    FrozenRoot root;
+    std::string path;
+  };
+  Result<Place> PlaceOf(NodeId node) const;
+  // ENOENT once the version that leads to it is gone. Needs Tree::mutex().
+  Status RequireKeptLocked(const FrozenRoot& root) const;
+
   // Nodes that the kernel knows. For tests and counters.
   size_t known() const;
 
@@ -74,7 +84,7 @@ class FrozenNodes final : public NodeOps {
   // What never changes of a node, and the way it was reached last.
   struct Node {
     std::shared_ptr<const FrozenRoot> root;
-    InodeNumber inode = 0;
+    PastInode inode;
     InodeRecord record;
     std::shared_ptr<const Node> parent;  // null: it is the root itself
     std::string name;                    // in `parent`
@@ -86,10 +96,13 @@ class FrozenNodes final : public NodeOps {
     bool opened_stored = false;  // what the kernel has cached of it is for good
   };
 
-  PastTree PastOf(const FrozenRoot& root) const { return PastTree(d_.tree, root.version.moment); }
+  PastTree PastOf(const PastInode& inode) const { return PastTree(d_.tree, inode.moment); }
+  static PastInode InodeOf(const FrozenRoot& root) {
+    return {root.version.inode, root.version.moment};
+  }
   Result<NodePointer> Find(NodeId node) const;
-  Result<NodePointer> Load(NodePointer parent, InodeNumber inode, std::string_view name) const;
-  NodeId IdOf(const FrozenRoot& root, InodeNumber inode) const REQUIRES_SHARED(mutex_);
+  Result<NodePointer> Load(NodePointer parent, const DirentRecord& entry) const;
+  NodeId IdOf(const FrozenRoot& root, const PastInode& inode) const REQUIRES_SHARED(mutex_);
   Entry Remember(NodePointer node);
   Attributes AttributesOf(const Node& node, NodeId id) const;
   bool IsStored(const InodeRecord& record) const;

@@ -20,6 +20,7 @@ class HistoryCheck {
     RETURN_IF_ERROR(ScanNames());
     RETURN_IF_ERROR(ScanVersions());
     RETURN_IF_ERROR(ScanPins());
+    RETURN_IF_ERROR(ScanClones());
     RETURN_IF_ERROR(CheckMoment());
     RETURN_IF_ERROR(RaiseCounters());
     if (!context_.repair()) return Status();
@@ -55,6 +56,13 @@ class HistoryCheck {
           list->second.highest = std::max(list->second.highest, key::Number(row_key));
           present_.emplace_back(key::Id(row_key), key::Number(row_key));
         });
+  }
+
+  Status ScanClones() {
+    return context_.ScanTable(key::kClone, [&](std::string_view, std::string_view row) {
+      const Result<CloneRecord> clone = CloneRecord::Decode(row);
+      if (clone.ok()) last_moment_ = std::max(last_moment_, clone->original.moment);
+    });
   }
 
   Status ScanPins() {

@@ -27,6 +27,7 @@ struct InodeFacts {
   bool hint_found = false;
   bool orphan = false;
   bool symlink_row = false;
+  bool clone = false;  // what it shows is not all in its own entries
   enum class Walk : uint8_t { kNew, kOnPath, kReached, kDetached } walk = Walk::kNew;
 
   bool directory() const { return S_ISDIR(type); }

@@ -22,11 +22,6 @@ std::string Hex(std::string_view text) {
 
 bool IsU64(std::string_view row) { return row.size() == sizeof(uint64_t); }
 
-bool IsOfTree(char table) {
-  return table == key::kDirent || table == key::kInode || table == key::kSymlink ||
-         table == key::kXattr;
-}
-
 bool SavedIsSound(std::string_view key, std::string_view row) {
   const Result<SavedRow> saved = SavedRow::Decode(row);
   return saved.ok() && (!saved->row || RowIsSound(key::SavedKey(key), *saved->row));
@@ -72,6 +67,7 @@ bool KeyIsSound(std::string_view key) {
     case key::kStage:
     case key::kDirty:
     case key::kSeal:
+    case key::kClone:
       return key.size() == kOne;
     case key::kDirent:
     case key::kRecipe:
@@ -88,7 +84,7 @@ bool KeyIsSound(std::string_view key) {
       return key.size() == kOne + 4;
     case key::kSaved:
       return key.size() >= kOne + 10 && key[key.size() - 9] == '\0' &&
-             IsOfTree(key::SavedKey(key)[0]) && KeyIsSound(key::SavedKey(key));
+             key::IsOfTree(key::SavedKey(key)[0]) && KeyIsSound(key::SavedKey(key));
     case key::kLink:
       return key.size() > kTwo;
     case key::kVersion:
@@ -127,6 +123,8 @@ bool RowIsSound(std::string_view key, std::string_view row) {
       return DirectoryVersionRecord::Decode(row).ok();
     case key::kPin:
       return row.size() == sizeof(VersionNumber);
+    case key::kClone:
+      return CloneRecord::Decode(row).ok();
     case key::kMeta:
       if (key == key::Meta(SavedRows::kMomentMeta)) return row.size() == 2 * sizeof(uint64_t);
       return key != key::Meta(Tree::kIdsMeta) || IsU64(row);
@@ -176,6 +174,8 @@ std::string DescribeKey(std::string_view key) {
       return fmt::format("of pin \"{}\" of a directory (list {})", text, key::Id(key));
     case key::kSeal:
       return fmt::format("of sealed directory {}", key::Id(key));
+    case key::kClone:
+      return fmt::format("of clone {}", key::Id(key));
     case key::kDirty:
       return fmt::format("of changed directory {}", key::Id(key));
     default:

@@ -6,18 +6,22 @@
 
 #include <algorithm>
 
+#include "fs/core/past_tree.h"
+
 namespace varve {
 
 Status TreeCheck::Run() {
   context_.Progress("checking names", 0, 0);
   RETURN_IF_ERROR(CheckRoot());
   RETURN_IF_ERROR(inodes_.Load(context_));
+  RETURN_IF_ERROR(ScanClones());
   RETURN_IF_ERROR(ScanEntries());
   RETURN_IF_ERROR(ScanOrphans());
   RETURN_IF_ERROR(ScanLinks());
   RETURN_IF_ERROR(ScanSymlinks());
   RETURN_IF_ERROR(ScanXattrs());
   Walk();
+  RETURN_IF_ERROR(CountInClones());
   // What changes which names there are comes first; counts follow in the next round.
   const uint64_t before = context_.found();
   RETURN_IF_ERROR(FixMissingDirectories());
@@ -48,6 +52,46 @@ Status TreeCheck::ScanEntries() {
   });
 }
 
+Status TreeCheck::ScanClones() {
+  clones_.clear();
+  return context_.ScanTable(key::kClone, [&](std::string_view row_key, std::string_view row) {
+    const Result<CloneRecord> clone = CloneRecord::Decode(row);
+    if (!clone.ok()) return;
+    InodeFacts* facts = inodes_.Find(key::Id(row_key));
+    if (facts == nullptr || !facts->directory()) {
+      stray_rows_.emplace_back(row_key);
+    } else {
+      facts->clone = true;
+      clones_.emplace_back(facts->inode, *clone);
+    }
+  });
+}
+
+Status TreeCheck::CountInClones() {
+  constexpr size_t kAtOnce = 1024;
+  Tree& tree = context_.d.tree;
+  RETURN_IF_ERROR(tree.LoadMoment());
+  for (const auto& [inode, clone] : clones_) {
+    const PastTree past(tree, clone.original.moment);
+    const Result<InodeRecord> original = past.Inode(clone.original.inode);
+    if (clone.original.moment >= tree.now() || !original.ok() || !S_ISDIR(original->mode)) {
+      RETURN_IF_ERROR(LoseOriginal(inode));
+      continue;
+    }
+    InodeFacts& facts = *inodes_.Find(inode);
+    facts.subdirectories = 0;
+    for (uint64_t after_slot = 0;;) {
+      const Result<std::vector<NamedEntry>> entries =
+          PastTree(tree, PastTree::kPresent).List(inode, after_slot, kAtOnce);
+      if (!entries.ok() || entries->empty()) break;  // damaged rows are found as such
+      after_slot = entries->back().slot;
+      for (const NamedEntry& entry : *entries)
+        if (S_ISDIR(entry.record.type)) ++facts.subdirectories;
+    }
+  }
+  return Status();
+}
+
 void TreeCheck::SeeEntry(Scan* scan, uint64_t slot, const DirentRecord& entry) {
   const bool next = slot == scan->slot + 1 && slot % Tree::kProbes != 0;
   if (!next) {
@@ -55,6 +99,12 @@ void TreeCheck::SeeEntry(Scan* scan, uint64_t slot, const DirentRecord& entry) {
     scan->names.clear();
   }
   scan->slot = slot;
+  const bool in_clone = scan->directory != nullptr && scan->directory->clone;
+  if (entry.gone()) {
+    scan->names.push_back(entry.name);
+    if (!in_clone) bad_entries_.push_back({Fault::kBadName, scan->parent, slot});
+    return;
+  }
   Fault fault = Fault::kNone;
   InodeFacts* child = nullptr;
   const bool kept = EntryIsKept(*scan, slot, entry, &fault, &child);
@@ -84,13 +134,16 @@ bool TreeCheck::EntryIsKept(const Scan& scan, uint64_t slot, const DirentRecord&
     return is(Fault::kNotInDirectory, false);
   if (std::find(scan.names.begin(), scan.names.end(), entry.name) != scan.names.end())
     return is(Fault::kTwice, false);
+  const bool in_clone = scan.directory != nullptr && scan.directory->clone;
+  if (entry.moment != 0) return in_clone || is(Fault::kNoInode, false);
   *child = inodes_.Find(entry.inode);
   if (*child == nullptr) return is(Fault::kNoInode, false);
   if (entry.inode == kRootNode || ((*child)->directory() && (*child)->names > 0))
     return is(Fault::kSecondName, false);
   const uint64_t first = context_.d.tree.FirstSlot(entry.name);
-  if (slot < first || slot >= first + Tree::kProbes || scan.run_begin > first)
-    return is(Fault::kWrongSlot, true);
+  // In a clone, what lies behind may fill the gaps.
+  const bool gap = scan.run_begin > first && !in_clone;
+  if (slot < first || slot >= first + Tree::kProbes || gap) return is(Fault::kWrongSlot, true);
   if (entry.type != (*child)->type) return is(Fault::kWrongType, true);
   return true;
 }

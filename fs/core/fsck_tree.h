@@ -49,6 +49,9 @@ class TreeCheck {
   };
 
   // Gathering.
+  Status ScanClones();
+  // A clone's subdirectories, also those that have no inode yet.
+  Status CountInClones();
   Status ScanEntries();
   void SeeEntry(Scan* scan, uint64_t slot, const DirentRecord& entry);
   bool EntryIsKept(const Scan& scan, uint64_t slot, const DirentRecord& entry, Fault* fault,
@@ -73,6 +76,7 @@ class TreeCheck {
   Status FixNames(const std::vector<InodeNumber>& inodes);
   Status FixOrphanRow(const InodeFacts& facts);
   Status FixSymlinks();
+  Status LoseOriginal(InodeNumber clone);
   Status DropStrayRows();
   // An inode of the kind that the entry says, from what is known about it; nothing
   // when nothing is.
@@ -86,6 +90,7 @@ class TreeCheck {
   std::vector<BadEntry> bad_entries_;
   std::vector<InodeNumber> missing_directories_;
   std::vector<InodeNumber> loops_;
+  std::vector<std::pair<InodeNumber, CloneRecord>> clones_;
   // Rows of inodes that are not there.
   std::vector<std::string> stray_rows_;
   InodeNumber lost_and_found_ = 0;

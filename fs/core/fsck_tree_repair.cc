@@ -167,6 +167,23 @@ Status TreeCheck::Replace(InodeNumber parent, uint64_t slot, const DirentRecord&
   return context_.Apply(batch);
 }
 
+// The names that it has are its own; what it only showed is lost.
+Status TreeCheck::LoseOriginal(InodeNumber clone) {
+  context_.Found(context_.PathOf(clone) + " is a clone of a directory that is gone",
+                 "it keeps the names that were looked up or changed in it");
+  if (!context_.repair()) return Status();
+  std::vector<Batch::Change> dropped = {{key::Clone(clone), std::nullopt}};
+  const key::Range range = key::AllDirents(clone);
+  RETURN_IF_ERROR(context_.d.catalog.Scan(
+      range.begin, range.end, [&](std::string_view row_key, std::string_view row) {
+        const Result<DirentRecord> entry = DirentRecord::Decode(row);
+        if (entry.ok() && (entry->gone() || entry->moment != 0))
+          dropped.push_back({std::string(row_key), std::nullopt});
+        return true;
+      }));
+  return context_.ApplyAll(dropped);
+}
+
 Status TreeCheck::BreakLoops() {
   for (const InodeNumber inode : loops_) {
     const InodeFacts& facts = *inodes_.Find(inode);
@@ -178,7 +195,8 @@ Status TreeCheck::BreakLoops() {
     RETURN_IF_ERROR(context_.d.catalog.Scan(
         range.begin, range.end, [&](std::string_view row_key, std::string_view row) {
           const Result<DirentRecord> entry = DirentRecord::Decode(row);
-          if (entry.ok() && entry->inode == inode) slots.push_back(key::Slot(row_key));
+          if (entry.ok() && entry->inode == inode && entry->moment == 0)
+            slots.push_back(key::Slot(row_key));
           return true;
         }));
     for (auto slot = slots.rbegin(); slot != slots.rend(); ++slot)
@@ -195,7 +213,7 @@ Status TreeCheck::FixNames(const std::vector<InodeNumber>& inodes) {
   RETURN_IF_ERROR(
       context_.ScanTable(key::kDirent, [&](std::string_view row_key, std::string_view row) {
         const Result<DirentRecord> entry = DirentRecord::Decode(row);
-        if (!entry.ok()) return;
+        if (!entry.ok() || entry->moment != 0) return;
         const auto wanted = names.find(entry->inode);
         if (wanted != names.end()) wanted->second.push_back({key::Id(row_key), entry->name});
       }));

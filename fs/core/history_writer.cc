@@ -41,6 +41,12 @@ Status HistoryWriter::Capture(InodeNumber inode, const InodeRecord& record, Cont
 
 Status HistoryWriter::CaptureUnder(const LinkName& name, InodeNumber inode,
                                    const InodeRecord& record, ContentId content, Batch* batch) {
+  RETURN_IF_ERROR(tree_.dirty().Append(name.parent, batch));
+  return ListUnder(name, inode, record, content, batch);
+}
+
+Status HistoryWriter::ListUnder(const LinkName& name, InodeNumber inode, const InodeRecord& record,
+                                ContentId content, Batch* batch) {
   ASSIGN_OR_RETURN(const HistoryId history, HistoryOf(name.parent));
   ASSIGN_OR_RETURN(NameRecord counters, Name(history, name.name));
   ASSIGN_OR_RETURN(const std::optional<VersionRecord> newest, Newest(history, name.name, counters));
@@ -48,7 +54,6 @@ Status HistoryWriter::CaptureUnder(const LinkName& name, InodeNumber inode,
     ++counters.last_version;
     batch->Put(key::Name(history, name.name), counters.Encode());
   }
-  RETURN_IF_ERROR(tree_.dirty().Append(name.parent, batch));
   VersionRecord version;
   version.content = content;
   version.inode = inode;

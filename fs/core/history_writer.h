@@ -19,6 +19,10 @@ class HistoryWriter {
   Status CaptureUnder(const LinkName& name, InodeNumber inode, const InodeRecord& record,
                       ContentId content, Batch* batch);
 
+  // The same, of what was there before: no directory is to be captured for it.
+  Status ListUnder(const LinkName& name, InodeNumber inode, const InodeRecord& record,
+                   ContentId content, Batch* batch);
+
   // A name was renamed away: if all it ever had is one version, `content`, it was a
   // temporary one and leaves nothing behind.
   // Returns whether it did.

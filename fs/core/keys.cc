@@ -99,6 +99,12 @@ std::string DirectoryVersion(HistoryId list, VersionNumber number) {
 std::string Pin(HistoryId list, std::string_view name) { return WithName(kPin, list, name); }
 std::string Dirty(InodeNumber directory) { return WithId(kDirty, directory); }
 std::string Seal(InodeNumber directory) { return WithId(kSeal, directory); }
+std::string Clone(InodeNumber directory) { return WithId(kClone, directory); }
+
+bool IsOfTree(char table) {
+  return table == kDirent || table == kInode || table == kSymlink || table == kXattr ||
+         table == kClone;
+}
 
 Range AllDirents(InodeNumber parent, uint64_t after_slot) {
   return {Dirent(parent, after_slot + 1), WithId(kDirent, parent + 1)};

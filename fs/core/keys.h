@@ -58,6 +58,7 @@ std::string DirectoryVersion(HistoryId list, VersionNumber number);
 std::string Pin(HistoryId list, std::string_view name);
 std::string Dirty(InodeNumber directory);  // changed since its last version
 std::string Seal(InodeNumber directory);
+std::string Clone(InodeNumber directory);  // -> what it is a clone of
 
 // Half-open ranges for scans.
 struct Range {
@@ -88,13 +89,16 @@ std::string_view SavedKey(std::string_view saved_key);
 Moment SavedUntil(std::string_view saved_key);
 std::string_view PinName(std::string_view pin_key);
 ChunkId ChunkOf(std::string_view chunk_key);
-// Of Inode, Content, Stage, Orphan, Dirty, Seal; parent of Dirent; list of what has one.
+// Of Inode, Content, Stage, Orphan, Dirty, Seal, Clone; parent of Dirent; list of what has one.
 uint64_t Id(std::string_view key);
 
 inline constexpr char kInode = 'I', kDirent = 'D', kSymlink = 'L', kXattr = 'X', kOrphan = 'O',
                       kContent = 'K', kRecipe = 'R', kExtent = 'E', kStage = 'S', kChunk = 'C',
                       kVersion = 'V', kName = 'N', kLink = 'H', kMeta = 'M', kSaved = 'B',
-                      kDirectoryVersion = 'T', kPin = 'P', kDirty = 'Y', kSeal = 'Q';
+                      kDirectoryVersion = 'T', kPin = 'P', kDirty = 'Y', kSeal = 'Q', kClone = 'G';
+
+// The tables that the tree of an earlier moment is read from (past_tree.h).
+bool IsOfTree(char table);
 
 }  // namespace key
 }  // namespace varve

@@ -29,7 +29,7 @@ Status LiveNodes::ReadDirectory(const Caller&, NodeId node, HandleId, uint64_t c
   if (cookie < kDotDotCookie && !sink({"..", directory.parent, S_IFDIR, kDotDotCookie, nullptr}))
     return Status();
   while (true) {
-    ASSIGN_OR_RETURN(const std::vector<NamedEntry> entries, d_.tree.List(node, cookie, kBatch));
+    ASSIGN_OR_RETURN(const std::vector<NamedEntry> entries, d_.clones.List(node, cookie, kBatch));
     for (const NamedEntry& entry : entries) {
       ListedName listed{entry.record.name, entry.record.inode, entry.record.type, entry.slot,
                         nullptr};

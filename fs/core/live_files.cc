@@ -77,8 +77,7 @@ Status LiveFiles::LoadLocked(OpenFile& file, const InodeRecord& record) {
                    d_.tree.catalog().Get(key::Xattr(file.inode, "security.capability")));
   file.capability = capability.has_value();
   if (file.content == 0) return Status();
-  ASSIGN_OR_RETURN(file.record, d_.tree.Content(file.content));
-  return Status();
+  return LoadRecordLocked(file);
 }
 
 void LiveFiles::DoneLocked(const std::shared_ptr<OpenFile>& file) {
@@ -126,8 +125,8 @@ Status LiveFiles::ReadyToReadLocked(OpenFile& file, const InodeRecord& record) {
   } else if (file.record.stage != 0 && !file.record.overlay) {
     RETURN_IF_ERROR(OpenStageLocked(file, OpenMode::kRead));
   } else if (file.record.stored) {
-    ASSIGN_OR_RETURN(auto reader, d_.contents.OpenReader(file.content, record.size_bytes,
-                                                         d_.tree.PathOf(file.inode)));
+    ASSIGN_OR_RETURN(auto reader,
+                     OpenContent(file.content, record.size_bytes, d_.tree.PathOf(file.inode)));
     file.SetBody(std::make_shared<StoredBody>(std::move(reader)));
   } else {
     ASSIGN_OR_RETURN(auto overlay, OpenOverlay(file.content, file.record, OpenMode::kReadWrite));
@@ -145,8 +144,8 @@ Status LiveFiles::ReadyToReadLocked(OpenFile& file, const InodeRecord& record) {
 
 Status LiveFiles::ReadyToWriteLocked(OpenFile& file, InodeRecord* record) {
   if (file.content == 0) return BeginFreshLocked(file, record);
-  // After a power cut two inodes may show one content: the other one's use changes it.
-  ASSIGN_OR_RETURN(file.record, d_.tree.Content(file.content));
+  RETURN_IF_ERROR(LoadRecordLocked(file));
+  if (file.foreign) return BeginOwnLocked(file, record);
   if (file.record.stored) {
     return file.record.stage != 0 ? BeginHotLocked(file, record) : BeginOverlayLocked(file, record);
   }
@@ -181,6 +180,7 @@ Status LiveFiles::BeginFreshLocked(OpenFile& file, InodeRecord* record) {
   RETURN_IF_ERROR(d_.tree.Apply(batch));
   file.content = fresh.content;
   file.record = fresh.record;
+  file.foreign = false;
   file.captured = Stamp::Of(stat);
   file.SetBody(std::make_shared<StagedBody>(std::move(fresh.stage)));
   return Status();
@@ -264,10 +264,11 @@ Status LiveFiles::TakeOverStageLocked(OpenFile& file, const ContentRecord& left,
   return Status();
 }
 
-Status LiveFiles::DropContentLocked(ContentId content, Batch* batch,
+Status LiveFiles::DropContentLocked(InodeNumber inode, ContentId content, Batch* batch,
                                     std::vector<StageId>* dropped) {
   if (content == 0) return Status();
   ASSIGN_OR_RETURN(ContentRecord record, d_.tree.Content(content));
+  if (record.inode != inode) return Status();
   if (record.captured) {
     // Versions name it. A hot copy of what nobody opens by its path is not worth its room.
     if (record.stored && record.stage != 0) {
@@ -290,24 +291,6 @@ Status LiveFiles::DropContentLocked(ContentId content, Batch* batch,
                                   batch->Delete(std::string(row_key));
                                   return true;
                                 });
-}
-
-Result<std::shared_ptr<ContentReader>> LiveFiles::OpenContent(ContentId content,
-                                                              uint64_t size_bytes,
-                                                              std::string path) {
-  ASSIGN_OR_RETURN(const ContentRecord record, d_.tree.Content(content));
-  if (!record.stored) {
-    Result<std::shared_ptr<ContentReader>> pending = OpenPendingReader(content, record, size_bytes);
-    if (pending.ok()) return pending;
-    // Was it stored, and its staging file removed, in between?
-    ASSIGN_OR_RETURN(const ContentRecord now, d_.tree.Content(content));
-    if (!now.stored) return pending.status();
-  }
-  ASSIGN_OR_RETURN(std::shared_ptr<ContentReader> reader,
-                   d_.contents.OpenReader(content, size_bytes, std::move(path)));
-  // A collection leaves alone what is read, but may have come before.
-  RETURN_IF_ERROR(d_.tree.Content(content).status());
-  return reader;
 }
 
 }  // namespace varve

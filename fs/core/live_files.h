@@ -126,7 +126,8 @@ class LiveFiles final : public OverlayLog, public VersionReader {
 
   // The last name and the last handle are gone: drops what no version names. The
   // staging files that go with it are to be removed once the batch is applied.
-  Status DropContentLocked(ContentId content, Batch* batch, std::vector<StageId>* dropped);
+  Status DropContentLocked(InodeNumber inode, ContentId content, Batch* batch,
+                           std::vector<StageId>* dropped);
   void RemoveStages(const std::vector<StageId>& dropped) {
     for (const StageId stage : dropped) d_.stages.Remove(stage);
   }
@@ -151,6 +152,9 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   Flush BeginFlushLocked(InodeNumber inode);
   void EndFlushLocked(const Flush& flush);
   bool IsFlushedLocked(ContentId content) const { return flushing_.count(content) != 0; }
+  // fsync of a file whose content is another inode's, and pending: flushes that. Takes the
+  // lock itself.
+  Status FlushForeign(InodeNumber inode);
   // Flushes the staging file of a pending content, if it is one still, and settles its
   // extents. kBusy: it was written meanwhile. Takes the lock itself.
   Status FlushPending(ContentId content);
@@ -190,7 +194,7 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   Status CaptureAllLocked();
   Status CaptureLocked(OpenFile& file, InodeRecord* record);
 
-  // VersionReader.
+  // VersionReader, live_pending.cc.
   Result<std::shared_ptr<ContentReader>> OpenContent(ContentId content, uint64_t size_bytes,
                                                      std::string path) override;
   // OverlayLog.
@@ -204,6 +208,11 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   Status LoadLocked(OpenFile& file, const InodeRecord& record);
   Status OpenStageLocked(OpenFile& file, OpenMode mode);
   Status ShareCapturedLocked(OpenFile& file);
+  // live_foreign.cc
+  Status LoadRecordLocked(OpenFile& file);
+  Status BeginOwnLocked(OpenFile& file, InodeRecord* record) NO_THREAD_SAFETY_ANALYSIS;
+  Status AppendOwnCopyLocked(const ContentRecord& original, StageId copy, OpenFile& file,
+                             InodeRecord* record);
   Status BeginHotLocked(OpenFile& file, InodeRecord* record);
   Status BeginOverlayLocked(OpenFile& file, InodeRecord* record);
   Status BeginFreshLocked(OpenFile& file, InodeRecord* record);
@@ -222,7 +231,8 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   void DropBackingLocked(OpenFile& file);
   Result<std::shared_ptr<ContentReader>> OpenPendingReader(ContentId content,
                                                            const ContentRecord& record,
-                                                           uint64_t size_bytes);
+                                                           uint64_t size_bytes,
+                                                           const std::string& path);
   // Whether a content that was never written is what its base is.
   Result<bool> ShowsBase(ContentId content, const ContentRecord& record, uint64_t size_bytes);
   Status RevertLocked(OpenFile& file);

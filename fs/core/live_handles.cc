@@ -180,7 +180,8 @@ Status LiveFiles::RevertLocked(OpenFile& file) {
     return Status();
   }
   // The staging file becomes the hot copy of what is stored, if that has none.
-  const bool hot = left.base != 0 && !left.overlay && base.stage == 0;
+  const bool own = left.base != 0 && base.inode == file.inode;
+  const bool hot = own && !left.overlay && base.stage == 0;
   batch.Delete(key::Content(content));
   if (hot) {
     base.stage = left.stage;
@@ -195,6 +196,7 @@ Status LiveFiles::RevertLocked(OpenFile& file) {
   RETURN_IF_ERROR(d_.tree.Apply(batch));
   file.content = left.base;
   file.record = base;
+  if (file.content != 0) RETURN_IF_ERROR(LoadRecordLocked(file));
   if (hot) {  // readers go on with the same staging file
     NoteHotLocked();
     return Status();

@@ -100,6 +100,7 @@ Status LiveNodes::Fsync(NodeId, HandleId handle, bool) {
   RETURN_IF_ERROR(Syncable());
   OpenFile& file = *FileOf(handle)->file;
   RETURN_IF_ERROR(SyncStage(file.inode, SyncedContents::kAll));
+  RETURN_IF_ERROR(d_.files.FlushForeign(file.inode));
   {
     MutexLock lock(d_.tree.mutex());
     d_.files.WantSnapshotLocked(file, d_.clock.MonotonicNs());

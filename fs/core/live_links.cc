@@ -24,7 +24,7 @@ Result<Entry> LiveNodes::MakeLink(const Caller&, NodeId node, NodeId parent,
   ASSIGN_OR_RETURN(InodeRecord directory, ParentLocked(parent));
   RETURN_IF_ERROR(RequireChangeableLocked(node));
   RETURN_IF_ERROR(RequireOpenDirectoryLocked(parent));
-  ASSIGN_OR_RETURN(const uint64_t slot, d_.tree.SlotForNew(parent, name));
+  ASSIGN_OR_RETURN(const uint64_t slot, d_.clones.SlotForNew(parent, name));
   const struct timespec now = d_.tree.Now();
   Batch batch;
   if (record.links == 1) batch.Put(key::Link(node, record.parent, record.name), "");
@@ -107,7 +107,8 @@ Status LiveNodes::AppendRemovalLocked(InodeNumber inode, const InodeRecord& reco
                                            batch->Delete(std::string(row_key));
                                            return true;
                                          }));
-  return d_.files.DropContentLocked(record.content, batch, dropped);
+  if (S_ISDIR(record.mode)) return d_.clones.AppendRemoval(inode, batch);
+  return d_.files.DropContentLocked(inode, record.content, batch, dropped);
 }
 
 bool LiveNodes::IsForgottenLocked(InodeNumber inode) {
@@ -172,7 +173,7 @@ Status LiveNodes::RemoveFile(const Caller&, NodeId parent, std::string_view name
   MutexLock lock(d_.tree.mutex());
   RETURN_IF_ERROR(Writable());
   ASSIGN_OR_RETURN(InodeRecord directory, d_.tree.Inode(parent));
-  ASSIGN_OR_RETURN(const std::optional<NamedEntry> found, d_.tree.Find(parent, name));
+  ASSIGN_OR_RETURN(const std::optional<NamedEntry> found, d_.clones.Find(parent, name));
   if (!found) return Status::Errno(ENOENT);
   RETURN_IF_ERROR(RequireOpenDirectoryLocked(parent));
   if (S_ISDIR(found->record.type)) return Status::Errno(EISDIR);
@@ -180,7 +181,7 @@ Status LiveNodes::RemoveFile(const Caller&, NodeId parent, std::string_view name
   ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(inode));
   Batch batch;
   std::vector<StageId> dropped;
-  RETURN_IF_ERROR(d_.tree.RemoveName(parent, found->slot, &batch));
+  RETURN_IF_ERROR(d_.clones.RemoveName(parent, found->slot, &batch));
   RETURN_IF_ERROR(LoseNameLocked(parent, *found, &record, &batch, &dropped));
   directory.modify_time = directory.change_time = record.change_time;
   Tree::PutInode(parent, directory, &batch);
@@ -193,17 +194,17 @@ Status LiveNodes::RemoveDirectory(const Caller&, NodeId parent, std::string_view
   MutexLock lock(d_.tree.mutex());
   RETURN_IF_ERROR(Writable());
   ASSIGN_OR_RETURN(InodeRecord directory, d_.tree.Inode(parent));
-  ASSIGN_OR_RETURN(const std::optional<NamedEntry> found, d_.tree.Find(parent, name));
+  ASSIGN_OR_RETURN(const std::optional<NamedEntry> found, d_.clones.Find(parent, name));
   if (!found) return Status::Errno(ENOENT);
   RETURN_IF_ERROR(RequireOpenDirectoryLocked(parent));
   if (!S_ISDIR(found->record.type)) return Status::Errno(ENOTDIR);
   const InodeNumber inode = found->record.inode;
-  ASSIGN_OR_RETURN(const bool empty, d_.tree.IsEmpty(inode));
+  ASSIGN_OR_RETURN(const bool empty, d_.clones.IsEmpty(inode));
   if (!empty) return Status::Errno(ENOTEMPTY);
   ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(inode));
   Batch batch;
   std::vector<StageId> dropped;
-  RETURN_IF_ERROR(d_.tree.RemoveName(parent, found->slot, &batch));
+  RETURN_IF_ERROR(d_.clones.RemoveName(parent, found->slot, &batch));
   RETURN_IF_ERROR(LoseNameLocked(parent, *found, &record, &batch, &dropped));
   directory.modify_time = directory.change_time = record.change_time;
   --directory.links;

@@ -5,9 +5,11 @@
 #pragma once
 
 #include <string_view>
+#include <vector>
 
 #include "fs/core/keys.h"
 #include "fs/core/records.h"
+#include "fs/core/tree.h"
 #include "store/base/result.h"
 
 namespace varve {
@@ -20,6 +22,11 @@ class LiveLookup {
   virtual Result<InodeRecord> Inode(InodeNumber inode) = 0;
   // The inode that has this name in `directory` now.
   virtual Result<InodeNumber> Child(InodeNumber directory, std::string_view name) = 0;
+  // Names with a slot above `after_slot`, ascending, at most `limit`; none at the end.
+  virtual Result<std::vector<NamedEntry>> Names(InodeNumber directory, uint64_t after_slot,
+                                                size_t limit) = 0;
+  // What is in a clone exists for all that ask for rows, as if it had been looked up.
+  virtual Status LookUpAll(InodeNumber directory) = 0;
 };
 
 }  // namespace varve

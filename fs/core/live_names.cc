@@ -36,10 +36,12 @@ Result<Entry> LiveNodes::Lookup(const Caller& caller, NodeId parent, std::string
     }
     return EntryOfLocked(inode, record);
   }
-  ASSIGN_OR_RETURN(const std::optional<NamedEntry> found, d_.tree.Find(parent, name));
+  ASSIGN_OR_RETURN(const std::optional<NamedEntry> found, d_.clones.Find(parent, name));
   if (!found) {
     Entry nothing;
-    nothing.entry_valid_ns = kEntryValidNs;
+    // An empty directory may become a clone, and then has it all at once.
+    ASSIGN_OR_RETURN(const bool empty, d_.clones.IsEmpty(parent));
+    nothing.entry_valid_ns = empty ? 0 : kEntryValidNs;
     return nothing;
   }
   ASSIGN_OR_RETURN(const InodeRecord record, d_.tree.Inode(found->record.inode));
@@ -72,7 +74,7 @@ Result<LiveNodes::NewNode> LiveNodes::PrepareLocked(const Caller& caller, InodeN
   ASSIGN_OR_RETURN(node.parent, ParentLocked(parent));
   RETURN_IF_ERROR(RequireOpenDirectoryLocked(parent));
   if (!name.empty()) {
-    ASSIGN_OR_RETURN(node.slot, d_.tree.SlotForNew(parent, name));
+    ASSIGN_OR_RETURN(node.slot, d_.clones.SlotForNew(parent, name));
   }
   ASSIGN_OR_RETURN(node.inode, d_.tree.NewId());
   InodeRecord& record = node.record;
@@ -196,9 +198,20 @@ Result<InodeRecord> LiveNodes::Inode(InodeNumber inode) {
 
 Result<InodeNumber> LiveNodes::Child(InodeNumber directory, std::string_view name) {
   MutexLock lock(d_.tree.mutex());
-  ASSIGN_OR_RETURN(const std::optional<NamedEntry> found, d_.tree.Find(directory, name));
+  ASSIGN_OR_RETURN(const std::optional<NamedEntry> found, d_.clones.Find(directory, name));
   if (!found) return Status::Errno(ENOENT);
   return found->record.inode;
+}
+
+Result<std::vector<NamedEntry>> LiveNodes::Names(InodeNumber directory, uint64_t after_slot,
+                                                 size_t limit) {
+  MutexLock lock(d_.tree.mutex());
+  return d_.clones.List(directory, after_slot, limit);
+}
+
+Status LiveNodes::LookUpAll(InodeNumber directory) {
+  MutexLock lock(d_.tree.mutex());
+  return d_.clones.LookUpAll(directory);
 }
 
 void LiveNodes::Fence(const std::string& reason) {

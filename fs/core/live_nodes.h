@@ -13,9 +13,12 @@
 #include <unordered_map>
 
 #include "fs/core/checkpoint_set.h"
+#include "fs/core/clones.h"
 #include "fs/core/directory_capture.h"
+#include "fs/core/frozen_nodes.h"
 #include "fs/core/live_files.h"
 #include "fs/core/live_lookup.h"
+#include "fs/core/path_walk.h"
 #include "fs/core/seals.h"
 #include "fs/core/virtual_nodes.h"
 
@@ -28,6 +31,7 @@ class LiveNodes final : public NodeOps, public LiveLookup {
     LiveFiles& files;
     StageArea& stages;
     HistoryWriter& history;
+    Clones& clones;
     Disk& disk;
     Clock& clock;
     // `setfattr -n user.varve.sync` on anything below the mount.
@@ -35,12 +39,16 @@ class LiveNodes final : public NodeOps, public LiveLookup {
     std::function<Status(bool everything)> hurry;
     // `setfattr -n user.varve.gc`: what it shall be like.
     std::function<Status(std::string_view options)> collect;
+    // The operations of a node of any kind.
+    std::function<NodeOps&(NodeId)> nodes;
+    std::string mount_point;
   };
   explicit LiveNodes(const Dependencies& dependencies)
       : d_(dependencies), seals_(dependencies.tree) {}
   Status LoadSeals() { return seals_.Load(); }
   void SetVirtualNodes(VirtualNodes* nodes) { virtual_ = nodes; }
   void SetDirectoryCapture(DirectoryCapture* capture) { capture_ = capture; }
+  void SetFrozenNodes(FrozenNodes* frozen) { frozen_ = frozen; }
   // A failed flush of the store: nothing is changed any more until it is reopened.
   void Fence(const std::string& reason);
   std::string fence_reason();
@@ -113,6 +121,9 @@ class LiveNodes final : public NodeOps, public LiveLookup {
   // LiveLookup.
   Result<InodeRecord> Inode(InodeNumber inode) override;
   Result<InodeNumber> Child(InodeNumber directory, std::string_view name) override;
+  Result<std::vector<NamedEntry>> Names(InodeNumber directory, uint64_t after_slot,
+                                        size_t limit) override;
+  Status LookUpAll(InodeNumber directory) override;
 
  private:
   struct NewNode {
@@ -129,6 +140,11 @@ class LiveNodes final : public NodeOps, public LiveLookup {
   Status RequireOpenDirectoryLocked(InodeNumber directory);
   Status Seal(const Caller& caller, InodeNumber directory, ByteView value);
   Status Unseal(const Caller& caller, InodeNumber directory);
+  // live_clone.cc. `path` is seen from where `directory` lies.
+  Status MakeClone(const Caller& caller, InodeNumber directory, std::string_view path);
+  Status RequireMayBecomeCloneLocked(InodeNumber directory);
+  Status CloneLocked(InodeNumber directory, const CloneRecord& clone);
+  static std::string PathInMount(std::string path);
   Status Writable();  // EROFS when fenced
   Status Syncable();  // EIO when fenced: what was flushed in vain cannot be promised later
   // The parent of a new name: a directory that is still linked.
@@ -185,6 +201,7 @@ class LiveNodes final : public NodeOps, public LiveLookup {
   Dependencies d_;
   VirtualNodes* virtual_ = nullptr;
   DirectoryCapture* capture_ = nullptr;
+  FrozenNodes* frozen_ = nullptr;
   Seals seals_;
 
   Mutex fence_mutex_;

@@ -44,6 +44,7 @@ Status LiveFiles::BeginOverlayLocked(OpenFile& file, InodeRecord* record) {
   file.SetBody(std::make_shared<OverlayBody>(std::move(parts), *this));
   file.content = fresh.content;
   file.record = fresh.record;
+  file.foreign = false;
   file.captured = Stamp::Of(stat);
   return Status();
 }

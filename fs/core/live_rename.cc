@@ -23,7 +23,7 @@ Result<LiveNodes::Side> LiveNodes::SideLocked(InodeNumber parent, std::string_vi
   Side side;
   side.name = {parent, std::string(name)};
   ASSIGN_OR_RETURN(side.parent, ParentLocked(parent));
-  ASSIGN_OR_RETURN(side.entry, d_.tree.Find(parent, name));
+  ASSIGN_OR_RETURN(side.entry, d_.clones.Find(parent, name));
   if (!side.entry) return side;
   side.inode = side.entry->record.inode;
   ASSIGN_OR_RETURN(side.record, d_.tree.Inode(side.inode));
@@ -84,7 +84,7 @@ Status LiveNodes::ReplaceLocked(Side* from, Side* to, Batch* batch, std::vector<
   if (to->entry) {
     if (to->directory()) {
       if (!from->directory()) return Status::Errno(EISDIR);
-      ASSIGN_OR_RETURN(const bool empty, d_.tree.IsEmpty(to->inode));
+      ASSIGN_OR_RETURN(const bool empty, d_.clones.IsEmpty(to->inode));
       if (!empty) return Status::Errno(ENOTEMPTY);
       --to_parent.links;
     } else if (from->directory()) {
@@ -93,10 +93,10 @@ Status LiveNodes::ReplaceLocked(Side* from, Side* to, Batch* batch, std::vector<
     slot = to->entry->slot;  // overwritten below, so the name never is not there
     RETURN_IF_ERROR(LoseNameLocked(to->name.parent, *to->entry, &to->record, batch, dropped));
   } else {
-    ASSIGN_OR_RETURN(slot, d_.tree.SlotForNew(to->name.parent, to->name.name));
+    ASSIGN_OR_RETURN(slot, d_.clones.SlotForNew(to->name.parent, to->name.name));
   }
   const struct timespec now = d_.tree.Now();
-  RETURN_IF_ERROR(d_.tree.RemoveName(from->name.parent, from->entry->slot, batch));
+  RETURN_IF_ERROR(d_.clones.RemoveName(from->name.parent, from->entry->slot, batch));
   Tree::PutName(to->name.parent, slot, {from->inode, from->record.mode & S_IFMT, to->name.name},
                 batch);
   RETURN_IF_ERROR(MoveHistoryLocked(*from, *to, batch));
@@ -133,7 +133,7 @@ Status LiveNodes::MoveHistoryLocked(const Side& from, const Side& to, Batch* bat
                    d_.history.ForgetTemporary(from.name, from.record.content, batch));
   if (!temporary) {
     RETURN_IF_ERROR(d_.files.AppendSharedLocked(from.record.content, batch));
-  } else if (to.entry && S_ISREG(to.record.mode)) {
+  } else if (to.entry && S_ISREG(to.record.mode) && content.inode == from.inode) {
     RETURN_IF_ERROR(d_.files.AppendReplacingLocked(from.record.content, to.record.content, batch));
   }
   InodeRecord record = from.record;

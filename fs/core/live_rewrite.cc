@@ -1,5 +1,5 @@
 // Truncation to nothing: the file begins a new content, and what it was goes on to
-// be stored. Also readers of contents that wait for their digest.
+// be stored.
 
 #include <unistd.h>
 
@@ -13,30 +13,6 @@ namespace {
 
 // RELEASE is on its way when a truncating open follows a close; so long it may take.
 constexpr std::chrono::milliseconds kReleaseWait{20};
-
-// A captured content that still lies in staging files.
-class PendingReader final : public ContentReader {
- public:
-  PendingReader(std::shared_ptr<Body> body, uint64_t size_bytes)
-      : body_(std::move(body)), size_bytes_(size_bytes) {}
-
-  Result<ReadReply> Read(uint64_t offset, size_t size) override {
-    if (offset >= size_bytes_) return ReadReply::Of({});
-    return body_->Read(offset, static_cast<size_t>(std::min<uint64_t>(size, size_bytes_ - offset)));
-  }
-  uint64_t size_bytes() const override { return size_bytes_; }
-  Result<uint64_t> Seek(uint64_t offset, int whence) override {
-    if (offset >= size_bytes_) return Status::Errno(ENXIO);
-    ASSIGN_OR_RETURN(const uint64_t found, body_->Seek(offset, whence));
-    if (found < size_bytes_) return found;
-    if (whence == SEEK_HOLE) return size_bytes_;
-    return Status::Errno(ENXIO);
-  }
-
- private:
-  const std::shared_ptr<Body> body_;
-  const uint64_t size_bytes_;
-};
 
 }  // namespace
 
@@ -132,20 +108,6 @@ Result<StageId> LiveFiles::CopyStage(StageId source) {
   ASSIGN_OR_RETURN(const uint64_t id, d_.tree.NewId());
   RETURN_IF_ERROR(d_.stages.Copy(source, id));
   return id;
-}
-
-Result<std::shared_ptr<ContentReader>> LiveFiles::OpenPendingReader(ContentId content,
-                                                                    const ContentRecord& record,
-                                                                    uint64_t size_bytes) {
-  std::shared_ptr<Body> body;
-  if (record.overlay) {
-    ASSIGN_OR_RETURN(body, OpenOverlay(content, record, OpenMode::kRead));
-  } else {
-    ASSIGN_OR_RETURN(std::shared_ptr<File> stage, d_.stages.Open(record.stage, OpenMode::kRead));
-    body = std::make_shared<StagedBody>(std::move(stage));
-  }
-  return std::shared_ptr<ContentReader>(
-      std::make_shared<PendingReader>(std::move(body), size_bytes));
 }
 
 }  // namespace varve

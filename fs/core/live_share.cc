@@ -19,6 +19,10 @@ constexpr uint64_t kWholeCallBytes = 0x7fff'0000;
 
 Result<uint64_t> LiveFiles::ShareRangeLocked(const OpenFile& from, OpenFile& to, ByteRange range) {
   if (!from.record.stored || from.content == 0 || range.begin >= from.record.size_bytes) return 0;
+  if (from.foreign) {
+    ASSIGN_OR_RETURN(const ContentRecord record, d_.tree.Content(from.content));
+    if (!record.stored) return 0;
+  }
   range.end = std::min(range.end, from.record.size_bytes);
   if (range.end < from.record.size_bytes && range.end - range.begin < kWholeCallBytes) return 0;
   if (to.mode != IoMode::kDaemon || to.record.stored || to.record.captured) return 0;

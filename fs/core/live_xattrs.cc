@@ -14,6 +14,7 @@ namespace {
 constexpr size_t kValueBytesMax = 64 << 10;
 constexpr size_t kListBytesMax = 64 << 10;
 constexpr std::string_view kCollectAttribute = "user.varve.gc";
+constexpr std::string_view kCloneAttribute = "user.varve.clone_of";
 constexpr std::string_view kAclPrefix = "system.posix_acl_";
 
 // POSIX ACLs would have to take part in every permission check; they are refused.
@@ -47,6 +48,10 @@ Result<std::optional<std::string>> LiveNodes::StatusAttributeOf(InodeNumber inod
     MutexLock lock(d_.tree.mutex());
     ASSIGN_OR_RETURN(record, d_.tree.Inode(inode));
     if (name == kSealAttribute && seals_.Has(inode)) return std::optional<std::string>("1");
+    if (name == kCloneAttribute) {
+      ASSIGN_OR_RETURN(const std::optional<CloneRecord> clone, d_.clones.Of(inode));
+      return clone && !clone->path.empty() ? std::optional(clone->path) : std::nullopt;
+    }
     if (S_ISDIR(record.mode) && IsVerdict(name)) {
       ASSIGN_OR_RETURN(members, MembersLocked(inode));
     } else if (!S_ISREG(record.mode)) {
@@ -73,7 +78,7 @@ Result<std::vector<SetMember>> LiveNodes::MembersLocked(InodeNumber directory) {
   uint64_t after = 0;
   while (true) {
     ASSIGN_OR_RETURN(const std::vector<NamedEntry> entries,
-                     d_.tree.List(directory, after, Catalog::kScanKeysMax));
+                     d_.clones.List(directory, after, Catalog::kScanKeysMax));
     if (entries.empty()) return members;
     after = entries.back().slot;
     for (const NamedEntry& entry : entries) {
@@ -91,6 +96,7 @@ Status LiveNodes::SetXattr(const Caller& caller, NodeId node, std::string_view n
   if (name == "user.varve.sync") return Sync(node);
   if (name == kSealAttribute) return Seal(caller, node, value);
   if (name == kCollectAttribute) return Collect(caller, AsText(value));
+  if (name == kCloneAttribute) return MakeClone(caller, node, AsText(value));
   if (name == kKeepAttribute) {
     if (!RetentionRule::Parse(AsText(value)).ok()) return Status::Errno(EINVAL);
   } else if (name.starts_with(kStatusAttributePrefix)) {

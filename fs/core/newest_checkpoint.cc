@@ -11,6 +11,7 @@ namespace varve {
 namespace {
 
 constexpr int kLevels = 2;
+constexpr size_t kAtOnce = 256;
 
 bool Before(const struct timespec& a, const struct timespec& b) {
   return std::pair(a.tv_sec, a.tv_nsec) < std::pair(b.tv_sec, b.tv_nsec);
@@ -99,20 +100,14 @@ class Search {
 
   Result<std::vector<DirentRecord>> Names(InodeNumber directory) {
     std::vector<DirentRecord> names;
-    Status damage;
-    if (left_ == 0) return names;
-    const key::Range range = key::AllDirents(directory);
-    RETURN_IF_ERROR(context_.catalog.Scan(
-        range.begin, range.end, [&](std::string_view, std::string_view value) {
-          Result<DirentRecord> record = DirentRecord::Decode(value);
-          if (!record.ok()) {
-            damage = record.status();
-            return false;
-          }
-          names.push_back(*std::move(record));
-          return --left_ > 0;
-        }));
-    RETURN_IF_ERROR(damage);
+    for (uint64_t after_slot = 0; left_ > 0;) {
+      ASSIGN_OR_RETURN(std::vector<NamedEntry> some,
+                       context_.live.Names(directory, after_slot, std::min(left_, kAtOnce)));
+      if (some.empty()) break;
+      after_slot = some.back().slot;
+      left_ -= some.size();
+      for (NamedEntry& entry : some) names.push_back(std::move(entry.record));
+    }
     return names;
   }
 

@@ -55,6 +55,8 @@ struct OpenFile {
   // The content, as its row in the index says.
   ContentId content = 0;
   ContentRecord record;
+  // It is another inode's, which a clone shows: here it counts as stored without a hot copy.
+  bool foreign = false;
   // The staging file as it was when the content was captured last.
   Stamp captured;
   // The staging file when set-id bits were last set, see LiveFiles::Attributes.

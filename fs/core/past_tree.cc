@@ -1,6 +1,7 @@
 #include "fs/core/past_tree.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace varve {
 namespace {
@@ -21,6 +22,7 @@ std::string AfterSaved(const std::string& key) {
 // then, in the same batch.
 Result<std::optional<std::string>> PastTree::RowOf(const std::string& key) const {
   ASSIGN_OR_RETURN(std::optional<std::string> row, tree_.catalog().Get(key));
+  if (moment_ == kPresent) return row;
   Status damaged;
   RETURN_IF_ERROR(tree_.catalog().Scan(key::Saved(key, moment_ + 1), AfterSaved(key),
                                        [&](std::string_view, std::string_view value) {
@@ -83,6 +85,7 @@ Result<std::vector<PastTree::Row>> PastTree::RowsOf(const key::Range& range, siz
         present.push_back({std::string(row_key), std::string(row)});
         return true;
       }));
+  if (moment_ == kPresent) return present;
   ASSIGN_OR_RETURN(std::vector<Row> saved, SavedRowsOf({range.begin, *end}, limit, end));
   std::erase_if(present, [&](const Row& row) { return row.key >= *end; });
   // Where both are, the saved one tells what was.
@@ -104,29 +107,122 @@ Result<InodeRecord> PastTree::Inode(InodeNumber inode) const {
   return InodeRecord::Decode(*row);
 }
 
+Result<std::optional<CloneRecord>> PastTree::Clone(InodeNumber directory) const {
+  ASSIGN_OR_RETURN(const std::optional<std::string> row, RowOf(key::Clone(directory)));
+  if (!row) return std::optional<CloneRecord>();
+  ASSIGN_OR_RETURN(CloneRecord clone, CloneRecord::Decode(*row));
+  // What a moment shows was cloned before.
+  if (moment_ != kPresent && clone.original.moment >= moment_)
+    return Status(Code::kCorrupt, "a clone is of what came after it");
+  return std::optional(std::move(clone));
+}
+
+Result<NamedEntry> PastTree::Entry(uint64_t slot, std::string_view row) const {
+  NamedEntry entry;
+  entry.slot = slot;
+  ASSIGN_OR_RETURN(entry.record, DirentRecord::Decode(row));
+  if (entry.record.moment == 0) entry.record.moment = moment_;
+  return entry;
+}
+
+Status PastTree::AddLayer(Layers* layers) const {
+  const PastInode last = layers->back();
+  ASSIGN_OR_RETURN(const std::optional<CloneRecord> clone,
+                   PastTree(tree_, last.moment).Clone(last.inode));
+  layers->push_back(clone ? clone->original : PastInode());
+  return Status();
+}
+
+// The last layer is no inode once all are known.
+Result<std::optional<NamedEntry>> PastTree::FindInLayers(uint64_t slot, Layers* layers,
+                                                         bool* end) const {
+  *end = false;
+  for (size_t i = 0;; ++i) {
+    if (i == layers->size()) RETURN_IF_ERROR(AddLayer(layers));
+    const PastInode layer = (*layers)[i];
+    if (layer.inode == 0) break;
+    const PastTree past(tree_, layer.moment);
+    ASSIGN_OR_RETURN(const std::optional<std::string> row,
+                     past.RowOf(key::Dirent(layer.inode, slot)));
+    if (!row) continue;
+    ASSIGN_OR_RETURN(NamedEntry entry, past.Entry(slot, *row));
+    return std::optional(std::move(entry));
+  }
+  *end = true;
+  return std::optional<NamedEntry>();
+}
+
+Result<std::optional<NamedEntry>> PastTree::FindSlot(InodeNumber parent, uint64_t slot) const {
+  Layers layers = {{parent, moment_}};
+  bool end = false;
+  return FindInLayers(slot, &layers, &end);
+}
+
 Result<std::optional<NamedEntry>> PastTree::Find(InodeNumber parent, std::string_view name) const {
   const uint64_t first = tree_.FirstSlot(name);
+  Layers layers = {{parent, moment_}};
   for (uint64_t slot = first; slot < first + Tree::kProbes; ++slot) {
-    ASSIGN_OR_RETURN(const std::optional<std::string> row, RowOf(key::Dirent(parent, slot)));
-    if (!row) break;
-    ASSIGN_OR_RETURN(DirentRecord record, DirentRecord::Decode(*row));
-    if (record.name == name) return std::optional<NamedEntry>({slot, std::move(record)});
+    bool end = false;
+    ASSIGN_OR_RETURN(std::optional<NamedEntry> entry, FindInLayers(slot, &layers, &end));
+    if (end) break;
+    if (entry->record.name == name) return entry;
   }
   return std::optional<NamedEntry>();
 }
 
+Result<PastTree::Part> PastTree::OwnPart(InodeNumber directory, uint64_t after_slot,
+                                         size_t limit) const {
+  Part part;
+  const key::Range range =
+      key::AllDirents(directory, std::max<uint64_t>(after_slot, Tree::kProbes - 1));
+  std::string end;
+  ASSIGN_OR_RETURN(const std::vector<Row> rows, RowsOf(range, limit, &end));
+  if (end != range.end) part.end_slot = key::Slot(end);
+  part.entries.reserve(rows.size());
+  for (const Row& row : rows) {
+    ASSIGN_OR_RETURN(NamedEntry entry, Entry(key::Slot(row.key), *row.row));
+    part.entries.push_back(std::move(entry));
+  }
+  return part;
+}
+
+// Of two layers, the upper one's entry counts.
+Result<PastTree::Part> PastTree::PartOf(InodeNumber directory, uint64_t after_slot,
+                                        size_t limit) const {
+  ASSIGN_OR_RETURN(Part own, OwnPart(directory, after_slot, limit));
+  ASSIGN_OR_RETURN(const std::optional<CloneRecord> clone, Clone(directory));
+  if (!clone) return own;
+  const PastTree past(tree_, clone->original.moment);
+  ASSIGN_OR_RETURN(Part below, past.PartOf(clone->original.inode, after_slot, limit));
+  Part both;
+  both.end_slot = std::min(own.end_slot, below.end_slot);
+  both.entries.reserve(own.entries.size() + below.entries.size());
+  std::set_union(std::make_move_iterator(own.entries.begin()),
+                 std::make_move_iterator(own.entries.end()),
+                 std::make_move_iterator(below.entries.begin()),
+                 std::make_move_iterator(below.entries.end()), std::back_inserter(both.entries),
+                 [](const NamedEntry& a, const NamedEntry& b) { return a.slot < b.slot; });
+  std::erase_if(both.entries, [&](const NamedEntry& entry) { return entry.slot >= both.end_slot; });
+  return both;
+}
+
 Result<std::vector<NamedEntry>> PastTree::List(InodeNumber directory, uint64_t after_slot,
                                                size_t limit) const {
+  while (true) {
+    ASSIGN_OR_RETURN(Part part, PartOf(directory, after_slot, limit));
+    std::erase_if(part.entries, [](const NamedEntry& entry) { return entry.record.gone(); });
+    if (!part.entries.empty() || part.end_slot == kAllSlots) return std::move(part.entries);
+    after_slot = part.end_slot - 1;
+  }
+}
+
+Result<std::vector<NamedEntry>> PastTree::OwnEntries(InodeNumber directory, size_t limit) const {
   std::vector<NamedEntry> entries;
-  key::Range range = key::AllDirents(directory, std::max<uint64_t>(after_slot, Tree::kProbes - 1));
-  while (entries.empty() && range.begin < range.end) {
-    std::string end;
-    ASSIGN_OR_RETURN(const std::vector<Row> rows, RowsOf(range, limit, &end));
-    for (const Row& row : rows) {
-      ASSIGN_OR_RETURN(DirentRecord record, DirentRecord::Decode(*row.row));
-      entries.push_back({key::Slot(row.key), std::move(record)});
-    }
-    range.begin = std::move(end);
+  for (uint64_t after_slot = 0; entries.size() < limit;) {
+    ASSIGN_OR_RETURN(Part part, OwnPart(directory, after_slot, limit));
+    std::move(part.entries.begin(), part.entries.end(), std::back_inserter(entries));
+    if (part.end_slot == kAllSlots) break;
+    after_slot = part.end_slot - 1;
   }
   return entries;
 }

@@ -6,6 +6,7 @@ namespace varve {
 namespace {
 
 constexpr uint8_t kLayout = 1;
+constexpr uint8_t kEntryOfMoment = 2;  // a directory entry with a moment
 
 void PutTime(ByteWriter* out, const struct timespec& time) {
   out->U64(static_cast<uint64_t>(time.tv_sec));
@@ -74,9 +75,10 @@ Result<InodeRecord> InodeRecord::Decode(std::string_view bytes) {
 std::string DirentRecord::Encode() const {
   std::string bytes;
   ByteWriter out(&bytes);
-  out.U8(kLayout);
+  out.U8(moment == 0 ? kLayout : kEntryOfMoment);
   out.U8(static_cast<uint8_t>(type >> 12));
   out.Varint(inode);
+  if (moment != 0) out.Varint(moment);
   out.Raw(AsBytes(name));
   return bytes;
 }
@@ -84,11 +86,14 @@ std::string DirentRecord::Encode() const {
 Result<DirentRecord> DirentRecord::Decode(std::string_view bytes) {
   ByteReader in(bytes);
   DirentRecord record;
-  const bool known = in.U8() == kLayout;
+  const uint8_t layout = in.U8();
+  const bool known = layout == kLayout || layout == kEntryOfMoment;
   record.type = static_cast<mode_t>(in.U8()) << 12;
   record.inode = in.Varint();
+  if (layout == kEntryOfMoment) record.moment = in.Varint();
   record.name = AsText(in.Raw(in.remaining()));
-  if (!known || !in.Done() || record.name.empty()) return Damaged("directory entry");
+  if (!known || !in.Done() || record.name.empty() != record.gone())
+    return Damaged("directory entry");
   return record;
 }
 
@@ -205,6 +210,41 @@ Result<DirectoryVersionRecord> DirectoryVersionRecord::Decode(std::string_view b
   record.capture_time = GetTime(&in);
   record.reason = static_cast<CaptureReason>(in.U8());
   if (!known || !in.Done()) return Damaged("directory version");
+  return record;
+}
+
+std::string CloneRecord::Encode() const {
+  std::string bytes;
+  ByteWriter out(&bytes);
+  out.U8(kLayout);
+  out.Varint(original.inode);
+  out.Varint(original.moment);
+  out.Varint(layers.size());
+  for (const PastInode& layer : layers) {
+    out.Varint(layer.inode);
+    out.Varint(layer.moment);
+  }
+  PutTime(&out, clone_time);
+  out.Text(path);
+  return bytes;
+}
+
+Result<CloneRecord> CloneRecord::Decode(std::string_view bytes) {
+  ByteReader in(bytes);
+  CloneRecord record;
+  const bool known = in.U8() == kLayout;
+  record.original.inode = in.Varint();
+  record.original.moment = in.Varint();
+  const uint64_t layers = in.Varint();
+  for (uint64_t i = 0; in.ok() && i < layers; ++i) {
+    PastInode layer;
+    layer.inode = in.Varint();
+    layer.moment = in.Varint();
+    record.layers.push_back(layer);
+  }
+  record.clone_time = GetTime(&in);
+  record.path = in.Text();
+  if (!known || !in.Done() || record.original.moment == 0) return Damaged("clone");
   return record;
 }
 

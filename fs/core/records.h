@@ -44,10 +44,17 @@ struct InodeRecord {
   static Result<InodeRecord> Decode(std::string_view bytes);
 };
 
+// A clone's directory is the entries it has, and behind them those of its original, slot by
+// slot (clones.h). So it can have an entry that says that there is nothing, and one that
+// names an inode as it was at an earlier moment, which gets one of its own when it is looked
+// up.
 struct DirentRecord {
   InodeNumber inode = 0;
-  mode_t type = 0;  // S_IFMT bits
+  mode_t type = 0;  // S_IFMT bits; 0: nothing is there
   std::string name;
+  Moment moment = 0;  // of the inode; 0: it is one of the present tree
+
+  bool gone() const { return type == 0; }
 
   std::string Encode() const;
   static Result<DirentRecord> Decode(std::string_view bytes);
@@ -107,7 +114,13 @@ struct NameRecord {
 };
 
 // Why a directory was captured.
-enum class CaptureReason : uint8_t { kQuiet = 0, kRenamed = 1, kPinned = 2, kReadOnly = 3 };
+enum class CaptureReason : uint8_t {
+  kQuiet = 0,
+  kRenamed = 1,
+  kPinned = 2,
+  kReadOnly = 3,
+  kCloned = 4,  // it was, or it is a clone
+};
 
 // A version of a directory is a point in the tree's history and nothing else: what the
 // tree was like at that moment is read from saved rows (past_tree.h).
@@ -119,6 +132,24 @@ struct DirectoryVersionRecord {
 
   std::string Encode() const;
   static Result<DirectoryVersionRecord> Decode(std::string_view bytes);
+};
+
+// An inode as a moment shows it.
+struct PastInode {
+  InodeNumber inode = 0;
+  Moment moment = 0;
+};
+
+// What a directory is a clone of.
+struct CloneRecord {
+  PastInode original;
+  // Directories that its own entries with a moment come from: they lay over the original.
+  std::vector<PastInode> layers;
+  struct timespec clone_time {};
+  std::string path;  // of what was cloned; of directories below the clone empty
+
+  std::string Encode() const;
+  static Result<CloneRecord> Decode(std::string_view bytes);
 };
 
 // A row as it was; no row: there was none.

@@ -1,5 +1,6 @@
 #include "fs/core/recovery.h"
 
+#include <unordered_map>
 #include <unordered_set>
 
 #include "fs/core/overlay_extents.h"
@@ -60,6 +61,8 @@ class Recovery {
   Status Show(Found found, InodeNumber number, InodeRecord* inode, Batch* batch);
   // Gives the inode a pending content of another one: what each goes on with is its own.
   Status CopyPending(InodeNumber inode, Found* found, Batch* batch);
+  // A clone's files are new: those that show what is lost are torn.
+  Status EmptyClonesOfLost();
   Status RemoveStrayFiles();
 
   Tree& tree_;
@@ -85,6 +88,7 @@ Result<RecoveryReport> Recovery::Run(const std::string& power_epoch) {
   RETURN_IF_ERROR(FindFallBacks());
   for (const Lost& lost : lost_)
     RETURN_IF_ERROR(FallBack(lost.staged, lost.record, lost.found, lost.batch));
+  RETURN_IF_ERROR(EmptyClonesOfLost());
   RETURN_IF_ERROR(RemoveStrayFiles());
   Batch batch;
   batch.Put(key::Meta(kEpochMeta), power_epoch);
@@ -383,6 +387,34 @@ Status Recovery::FallBack(const Staged& staged, const ContentRecord& record, Fou
   inode->hole_bytes = 0;
   Tree::PutInode(record.inode, *inode, &batch);
   return tree_.Apply(batch);
+}
+
+Status Recovery::EmptyClonesOfLost() {
+  std::unordered_map<ContentId, InodeNumber> owners;
+  for (const Lost& lost : lost_)
+    if (lost.record.captured) owners[lost.staged.content] = lost.record.inode;
+  if (owners.empty()) return Status();
+  std::vector<std::pair<InodeNumber, InodeRecord>> clones;
+  const key::Range inodes = key::Table(key::kInode);
+  RETURN_IF_ERROR(tree_.catalog().Scan(
+      inodes.begin, inodes.end, [&](std::string_view row_key, std::string_view row) {
+        const Result<InodeRecord> inode = InodeRecord::Decode(row);
+        if (!inode.ok()) return true;  // fsck's business
+        const auto owner = owners.find(inode->content);
+        if (owner != owners.end() && owner->second != key::Id(row_key))
+          clones.emplace_back(key::Id(row_key), *inode);
+        return true;
+      }));
+  for (auto& [number, inode] : clones) {
+    inode.size_bytes = inode.hole_bytes = 0;
+    ++report_.torn;
+    LogWarning("{}: it had no durable content; it is empty now, and marked torn",
+               tree_.PathOf(number));
+    Batch batch;
+    Tree::PutInode(number, inode, &batch);
+    RETURN_IF_ERROR(tree_.Apply(batch));
+  }
+  return Status();
 }
 
 Status Recovery::RemoveStrayFiles() {

@@ -3,15 +3,6 @@
 #include "store/base/bytes.h"
 
 namespace varve {
-namespace {
-
-bool IsOfTree(char table) {
-  return table == key::kDirent || table == key::kInode || table == key::kSymlink ||
-         table == key::kXattr;
-}
-
-}  // namespace
-
 Status SavedRows::Load() {
   ASSIGN_OR_RETURN(const std::optional<std::string> row, catalog_.Get(key::Meta(kMomentMeta)));
   saved_.clear();
@@ -44,7 +35,7 @@ void SavedRows::Remember(const std::string& key) {
 Status SavedRows::Append(const Batch& batch, Batch* saved) {
   if (first_new_ == 0) return Status();  // no capture yet
   for (const Batch::Change& change : batch.changes()) {
-    if (!IsOfTree(change.key[0]) || key::Id(change.key) >= first_new_) continue;
+    if (!key::IsOfTree(change.key[0]) || key::Id(change.key) >= first_new_) continue;
     ASSIGN_OR_RETURN(const bool done, IsSaved(change.key));
     if (done) continue;
     SavedRow before;

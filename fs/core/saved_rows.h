@@ -1,7 +1,7 @@
 // Keeps what the tree's rows were like at captures of directories.
 //
 // Time is counted in moments: a capture ends one and begins the next. When a row of
-// the tree (directory entry, inode, symbolic link, attribute) changes for the first
+// the tree (directory entry, inode, symbolic link, attribute, clone) changes for the first
 // time in a moment, what it was is saved in the same batch, under the row's key and
 // the moment until which it was so. What was not there is saved as well. So
 //

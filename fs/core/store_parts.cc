@@ -23,25 +23,29 @@ Status StoreParts::OpenStores(const Options& options) {
 
 Status StoreParts::MakeNodes(const Options& options) {
   history_ = std::make_unique<HistoryWriter>(*tree_);
+  clones_ = std::make_unique<Clones>(*tree_, *history_);
+  RETURN_IF_ERROR(clones_->Load());
   files_ = std::make_unique<LiveFiles>(LiveFiles::Dependencies{
       *tree_, *stages_, *contents_, *history_, base_.kernel, base_.clock, options.passthrough});
   hot_ = std::make_unique<HotCache>(options.hot_bytes_max);
   ASSIGN_OR_RETURN(room_,
                    DiskRoom::Open(base_.disk, *tree_, *files_, *hot_, options.hot_bytes_max));
   live_ = std::make_unique<LiveNodes>(LiveNodes::Dependencies{
-      *tree_, *files_, *stages_, *history_, base_.disk, base_.clock,
+      *tree_, *files_, *stages_, *history_, *clones_, base_.disk, base_.clock,
       [this](bool everything) {
         digester_->Hurry();
         committer_->Hurry();
         return everything ? digester_->SyncOlderThan(0) : Status();
       },
-      [this](std::string_view asked) { return collector_->AskFor(asked); }});
+      [this](std::string_view asked) { return collector_->AskFor(asked); },
+      [this](NodeId node) -> NodeOps& { return Nodes(node); }, options.mount_point});
   capture_ = std::make_unique<DirectoryCapture>(
       DirectoryCapture::Dependencies{*tree_, *files_, base_.clock, options.quiet_ns});
   live_->SetDirectoryCapture(capture_.get());
   RETURN_IF_ERROR(live_->LoadSeals());
   frozen_ = std::make_unique<FrozenNodes>(FrozenNodes::Dependencies{
       *tree_, *live_, *files_, [this] { return live_->StatFilesystem(); }});
+  live_->SetFrozenNodes(frozen_.get());
   virtual_ = std::make_unique<VirtualNodes>(
       VirtualContext{*catalog_, *live_, *files_, base_.status_json,
                      [this] { return live_->StatFilesystem(); }, frozen_.get(), capture_.get()});

@@ -43,6 +43,7 @@ class StoreParts {
     bool passthrough = true;
     int64_t quiet_ns = int64_t{2} * 1'000'000'000;  // see DirectoryCapture
     uint64_t hot_bytes_max = 0;
+    std::string mount_point;
     uid_t root_uid = 0;  // of a new store's root directory
     gid_t root_gid = 0;
   };
@@ -94,6 +95,7 @@ class StoreParts {
   std::unique_ptr<StageArea> stages_;
   std::unique_ptr<ContentStore> contents_;
   std::unique_ptr<HistoryWriter> history_;
+  std::unique_ptr<Clones> clones_;
   std::unique_ptr<LiveFiles> files_;
   std::unique_ptr<HotCache> hot_;
   std::unique_ptr<DiskRoom> room_;

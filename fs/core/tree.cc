@@ -72,8 +72,14 @@ Result<uint64_t> Tree::NewId() {
 
 Status Tree::Apply(const Batch& batch) {
   Batch rows;
-  RETURN_IF_ERROR(saved_.Append(batch, &rows));
   RETURN_IF_ERROR(dirty_.AppendParents(batch, &rows));
+  return ApplySaved(std::move(rows), batch);
+}
+
+Status Tree::ApplyUnseen(const Batch& batch) { return ApplySaved(Batch(), batch); }
+
+Status Tree::ApplySaved(Batch rows, const Batch& batch) {
+  RETURN_IF_ERROR(saved_.Append(batch, &rows));
   if (rows.empty()) return ApplyRows(batch);
   rows.Append(batch);
   const Status applied = ApplyRows(rows);
@@ -122,7 +128,9 @@ Result<std::optional<NamedEntry>> Tree::Find(InodeNumber parent, std::string_vie
     ASSIGN_OR_RETURN(const std::optional<std::string> row, catalog_.Get(key::Dirent(parent, slot)));
     if (!row) break;
     ASSIGN_OR_RETURN(DirentRecord record, DirentRecord::Decode(*row));
-    if (record.name == name) return std::optional<NamedEntry>({slot, std::move(record)});
+    if (record.name != name) continue;
+    if (record.moment != 0) break;
+    return std::optional<NamedEntry>({slot, std::move(record)});
   }
   return std::optional<NamedEntry>();
 }
@@ -156,13 +164,8 @@ Status Tree::RemoveName(InodeNumber parent, uint64_t slot, Batch* batch) {
 }
 
 Result<bool> Tree::IsEmpty(InodeNumber directory) {
-  bool empty = true;
-  const key::Range range = key::AllDirents(directory);
-  RETURN_IF_ERROR(catalog_.Scan(range.begin, range.end, [&](std::string_view, std::string_view) {
-    empty = false;
-    return false;
-  }));
-  return empty;
+  ASSIGN_OR_RETURN(const std::vector<NamedEntry> first, List(directory, 0, 1));
+  return first.empty();
 }
 
 Result<std::vector<NamedEntry>> Tree::List(InodeNumber directory, uint64_t after_slot,
@@ -177,7 +180,8 @@ Result<std::vector<NamedEntry>> Tree::List(InodeNumber directory, uint64_t after
           damaged = record.status();
           return false;
         }
-        entries.push_back({key::Slot(row_key), std::move(record).value()});
+        if (!record->gone() && record->moment == 0)
+          entries.push_back({key::Slot(row_key), std::move(record).value()});
         return entries.size() < limit;
       }));
   RETURN_IF_ERROR(damaged);

@@ -65,6 +65,7 @@ class Tree {
 
   Result<InodeRecord> Inode(InodeNumber inode);
   Result<ContentRecord> Content(ContentId content);
+  // Of names, what the directory itself has: of a clone's, Clones knows all of them.
   Result<std::optional<NamedEntry>> Find(InodeNumber parent, std::string_view name);
   // ENAMETOOLONG, EEXIST for ".varve", and for what exists.
   Result<uint64_t> SlotForNew(InodeNumber parent, std::string_view name);
@@ -99,11 +100,15 @@ class Tree {
   // Rows of names, inodes, links and attributes need mutex(): what they were is saved
   // for the captures that see it (saved_rows.h).
   Status Apply(const Batch& batch);
+  // The same, for what changes nothing that anybody saw: no directory is to be captured.
+  Status ApplyUnseen(const Batch& batch);
 
   // Ends a moment: `batch` names what is captured, `shown` is what the captures shall
   // show otherwise than it is. Needs mutex(). The moment that ended was now().
   Status EndMoment(Batch batch, const std::vector<SavedRows::Shown>& shown);
   Moment now() const { return saved_.now(); }
+  // For fsck: Open() does it as well.
+  Status LoadMoment() { return saved_.Load(); }
   // Whether the last capture shows `content`, which `inode` has now. Needs mutex().
   Result<bool> IsCaptured(InodeNumber inode, ContentId content) {
     return saved_.ShowsContent(inode, content);
@@ -125,6 +130,8 @@ class Tree {
   const Fingerprinter& fingerprinter_;
   Clock& clock_;
 
+  // `rows` go along with the batch, and with what it would overwrite.
+  Status ApplySaved(Batch rows, const Batch& batch);
   Status ApplyRows(const Batch& batch);
 
   Mutex mutex_;  // taken by callers

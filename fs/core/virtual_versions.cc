@@ -247,12 +247,15 @@ class VersionsDirectory final : public VirtualDirectory {
 
   Result<std::shared_ptr<VirtualNode>> Lookup(std::string_view name) override {
     ASSIGN_OR_RETURN(const InodeRecord directory, Directory());
+    // A clone's file has its version once it was looked up; what was removed has those it had.
+    (void)context_.live.Child(directory_, name);
     return std::shared_ptr<VirtualNode>(std::make_shared<FileDirectory>(
         context_, directory_, directory.history, std::string(name)));
   }
 
   Result<std::vector<VirtualName>> List() override {
     ASSIGN_OR_RETURN(const InodeRecord directory, Directory());
+    RETURN_IF_ERROR(context_.live.LookUpAll(directory_));
     ASSIGN_OR_RETURN(std::vector<std::string> files,
                      History(context_.catalog).Names(directory.history));
     std::vector<VirtualName> names;

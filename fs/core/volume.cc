@@ -95,6 +95,7 @@ Status StoreVolume::BuildParts() {
   if (options_.threads > 0) options.contents.threads = options_.threads;
   options.passthrough = options_.passthrough;
   options.quiet_ns = options_.quiet_ns;
+  options.mount_point = options_.mount_point;
   options.hot_bytes_max = options_.hot_bytes_max;
   if (options.hot_bytes_max == 0) {
     ASSIGN_OR_RETURN(const struct statvfs space, disk_->Space());

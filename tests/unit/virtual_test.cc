@@ -55,6 +55,19 @@ class VirtualTest : public ::testing::Test, protected LiveLookup, protected Vers
     if (found == names_.end()) return Status(Code::kNotFound);
     return found->second;
   }
+  Result<std::vector<NamedEntry>> Names(InodeNumber directory, uint64_t after_slot,
+                                        size_t limit) override {
+    std::vector<NamedEntry> names;
+    for (const auto& [name, inode] : names_) {
+      if (name.first != directory || inode <= after_slot) continue;
+      names.push_back({inode, {inode, inodes_[inode].mode & S_IFMT, name.second}});
+    }
+    std::sort(names.begin(), names.end(),
+              [](const NamedEntry& a, const NamedEntry& b) { return a.slot < b.slot; });
+    names.resize(std::min(limit, names.size()));
+    return names;
+  }
+  Status LookUpAll(InodeNumber) override { return Status(); }
   Result<std::shared_ptr<ContentReader>> OpenContent(ContentId content, uint64_t size_bytes,
                                                      std::string path) override {
     opened_path_ = std::move(path);
@@ -197,7 +210,7 @@ class VirtualTest : public ::testing::Test, protected LiveLookup, protected Vers
                        [] { return Result<struct statvfs>(Status::Errno(ENOSYS)); }}};
 };
 
-using Names = std::vector<std::string>;
+using Listing = std::vector<std::string>;
 
 TEST_F(VirtualTest, TheControlDirectoryLooksLikeItsOwner) {
   inodes_[kDirectory].mode = S_IFDIR | 0730;
@@ -210,15 +223,15 @@ TEST_F(VirtualTest, TheControlDirectoryLooksLikeItsOwner) {
 }
 
 TEST_F(VirtualTest, ListsWhatIsThere) {
-  EXPECT_EQ(List("", false), (Names{".", "..", "history", "status", "versions"}));
+  EXPECT_EQ(List("", false), (Listing{".", "..", "history", "status", "versions"}));
   AddContent(50, Whole());
   AddVersion("model.pt", 1, 50);
   AddVersion("model.pt", 2, 50);
   AddFile(kDirectory, "model.pt", 30, 50);
-  EXPECT_EQ(List("", false), (Names{".", "..", "history", "latest", "status", "versions"}));
-  EXPECT_EQ(List("versions", true), (Names{".", "..", "model.pt"}));
-  EXPECT_EQ(List("versions/model.pt", true), (Names{".", "..", "0001", "0002", "latest"}));
-  EXPECT_EQ(List("versions/model.pt", true, 1), (Names{".", "..", "0001", "0002", "latest"}));
+  EXPECT_EQ(List("", false), (Listing{".", "..", "history", "latest", "status", "versions"}));
+  EXPECT_EQ(List("versions", true), (Listing{".", "..", "model.pt"}));
+  EXPECT_EQ(List("versions/model.pt", true), (Listing{".", "..", "0001", "0002", "latest"}));
+  EXPECT_EQ(List("versions/model.pt", true, 1), (Listing{".", "..", "0001", "0002", "latest"}));
   EXPECT_EQ(nodes_.known(), 0u) << "a lookup was counted that the listing did not hand out";
 }
 
