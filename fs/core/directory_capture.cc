@@ -71,13 +71,30 @@ Status DirectoryCapture::NoticeWritersLocked() {
   return batch.empty() ? Status() : d_.tree.Apply(batch);
 }
 
-// Its newest version that nobody is writing, or nothing.
+// Its newest version that nobody is writing; where its name has none, as after a rename, what
+// it was changed from; or nothing.
 Result<InodeRecord> DirectoryCapture::LastClosedLocked(InodeNumber inode, InodeRecord record) {
   const ContentId written = record.content;
+  ASSIGN_OR_RETURN(const bool listed, ShowListedLocked(inode, written, &record));
+  if (listed) return record;
   record.content = 0;
   record.size_bytes = record.hole_bytes = 0;
-  ASSIGN_OR_RETURN(const std::vector<LinkName> names, d_.tree.Names(inode, record));
-  if (names.empty()) return record;
+  ASSIGN_OR_RETURN(ContentRecord content, d_.tree.Content(written));
+  for (unsigned looked = 0; content.base != 0 && looked < kVersionsLookedAt; ++looked) {
+    const ContentId base = content.base;
+    ASSIGN_OR_RETURN(content, d_.tree.Content(base));
+    if (!content.captured) continue;
+    record.content = base;
+    record.size_bytes = content.size_bytes;
+    return record;
+  }
+  return record;
+}
+
+Result<bool> DirectoryCapture::ShowListedLocked(InodeNumber inode, ContentId written,
+                                                InodeRecord* record) {
+  ASSIGN_OR_RETURN(const std::vector<LinkName> names, d_.tree.Names(inode, *record));
+  if (names.empty()) return false;
   ASSIGN_OR_RETURN(const InodeRecord parent, d_.tree.Inode(names.front().parent));
   const std::string& name = names.front().name;
   ASSIGN_OR_RETURN(const NameRecord counters,
@@ -88,15 +105,16 @@ Result<InodeRecord> DirectoryCapture::LastClosedLocked(InodeNumber inode, InodeR
                      d_.tree.catalog().Get(key::Version(parent.history, name, number)));
     if (!row) continue;
     ASSIGN_OR_RETURN(const VersionRecord version, VersionRecord::Decode(*row));
-    if (version.inode != inode) return record;
+    if (version.inode != inode) return false;
     if (version.content == written) continue;
     ASSIGN_OR_RETURN(const ContentRecord content, d_.tree.Content(version.content));
-    record.content = version.content;
-    record.size_bytes = content.size_bytes;  // it may have gone on after the version's
-    record.modify_time = version.modify_time;
-    return record;
+    record->content = version.content;
+    record->size_bytes = content.size_bytes;  // it may have gone on after the version's
+    record->hole_bytes = 0;
+    record->modify_time = version.modify_time;
+    return true;
   }
-  return record;
+  return false;
 }
 
 Status DirectoryCapture::FindShownLocked(const Request& request,

@@ -73,6 +73,8 @@ class DirectoryCapture {
   Status FindShownLocked(const Request& request, std::vector<SavedRows::Shown>* shown,
                          Batch* batch);
   Result<InodeRecord> LastClosedLocked(InodeNumber inode, InodeRecord record);
+  // Makes `record` show the newest version under its name that is not `written`.
+  Result<bool> ShowListedLocked(InodeNumber inode, ContentId written, InodeRecord* record);
   bool IsBelowAnyLocked(InodeNumber inode, const std::vector<InodeNumber>& directories);
   // Writes that the kernel passed through change directories, too.
   Status NoticeWritersLocked();

@@ -151,7 +151,12 @@ Status LiveNodes::ResizeLocked(OpenFile& file, InodeRecord* record, uint64_t siz
     RETURN_IF_ERROR(file.body()->Truncate(size));
   }
   // Through a handle, the close captures it.
-  if (handle == nullptr || !handle->writable) return d_.files.CaptureLocked(file, record);
+  if (handle == nullptr || !handle->writable) {
+    RETURN_IF_ERROR(d_.files.CaptureLocked(file, record));
+    d_.files.EndUncapturedLocked(file);  // it has this size already
+    ASSIGN_OR_RETURN(*record, d_.tree.Inode(file.inode));
+    return Status();
+  }
   return d_.files.RefreshLocked(file, record);
 }
 

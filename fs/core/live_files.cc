@@ -180,7 +180,7 @@ Status LiveFiles::BeginFreshLocked(OpenFile& file, InodeRecord* record) {
   RETURN_IF_ERROR(d_.tree.Apply(batch));
   file.content = fresh.content;
   file.record = fresh.record;
-  file.foreign = false;
+  file.foreign = file.begun = false;
   file.captured = Stamp::Of(stat);
   file.SetBody(std::make_shared<StagedBody>(std::move(fresh.stage)));
   return Status();
@@ -259,6 +259,7 @@ Status LiveFiles::TakeOverStageLocked(OpenFile& file, const ContentRecord& left,
   RETURN_IF_ERROR(d_.tree.Apply(batch));
   file.content = content;
   file.record = taken;
+  file.begun = true;
   file.captured = Stamp::Of(stat);
   file.SetBody(std::make_shared<StagedBody>(std::move(stage)));
   return Status();

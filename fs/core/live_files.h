@@ -113,6 +113,9 @@ class LiveFiles final : public OverlayLog, public VersionReader {
   // RELEASE: the handle is gone. Returns true when it was the last one.
   bool ReleaseLocked(FileHandle& handle);
 
+  // A file that nobody has open, and that was not changed since it was made ready for that.
+  void EndUncapturedLocked(OpenFile& file);
+
   // Nobody releases handles any more: whose writers have all been flushed is closed.
   void CloseFlushedLocked();
 

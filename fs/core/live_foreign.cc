@@ -10,6 +10,7 @@ namespace varve {
 
 Status LiveFiles::LoadRecordLocked(OpenFile& file) {
   ASSIGN_OR_RETURN(file.record, d_.tree.Content(file.content));
+  file.begun = false;
   file.foreign = file.record.inode != file.inode;
   if (!file.foreign) return Status();
   file.record.captured = file.record.stored = file.record.durable = true;
@@ -74,6 +75,7 @@ Status LiveFiles::AppendOwnCopyLocked(const ContentRecord& original, StageId cop
   file.content = content;
   file.record = own;
   file.foreign = false;
+  file.begun = true;
   file.captured = Stamp::Of(stat);
   if (!own.overlay) {
     file.SetBody(std::make_shared<StagedBody>(stage));

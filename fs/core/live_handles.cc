@@ -143,7 +143,10 @@ bool LiveFiles::ReleaseLocked(FileHandle& handle) {
   }
   --file.handles;
   const bool last = file.handles == 0;
-  if (last) file.mode = IoMode::kUndecided;
+  if (last) {
+    file.mode = IoMode::kUndecided;
+    EndUncapturedLocked(file);
+  }
   SettleLocked(file);
   changed_.NotifyAll();
   return last;
@@ -156,6 +159,27 @@ void LiveFiles::CloseFlushedLocked() {
     file->handles = 0;
     SettleLocked(*file);
   }
+}
+
+// Nobody will close it any more. What was not changed is again what it was; where that cannot
+// be, it is a version of its own: without one, nothing would make it durable.
+void LiveFiles::EndUncapturedLocked(OpenFile& file) {
+  if (file.writers > 0 || file.handles > 0 || !file.begun) return;
+  if (file.content == 0 || file.record.captured || file.record.stored) return;
+  const Status ended = [&]() -> Status {
+    RETURN_IF_ERROR(RevertLocked(file));
+    if (file.content == 0 || file.record.captured || file.record.stored) return Status();
+    const std::shared_ptr<Body> body = file.body();
+    if (file.record.base == 0 || !body || !body->stage()) return Status();
+    ASSIGN_OR_RETURN(const struct stat stat, body->stage()->Stat());
+    // Changed, and not captured: what did that failed half done.
+    if (!(Stamp::Of(stat) == file.captured)) return Status();
+    ASSIGN_OR_RETURN(InodeRecord record, d_.tree.Inode(file.inode));
+    file.captured = Stamp();
+    return CaptureLocked(file, &record);
+  }();
+  if (!ended.ok() && ended.os_errno() != ESTALE)
+    LogError("cannot settle {}: {}", d_.tree.PathOf(file.inode), ended.ToString());
 }
 
 // Opened for writing, but never written: the file is again what it was.
@@ -172,7 +196,10 @@ Status LiveFiles::RevertLocked(OpenFile& file) {
   ContentRecord base;
   if (left.base != 0) {
     ASSIGN_OR_RETURN(base, d_.tree.Content(left.base));
-    if (!base.stored) return Status();  // it is put right when the file is opened again
+    // A pending base has a copy of the staging file: whoever has this one open keeps it, and
+    // what was promised of it.
+    const bool kept = file.handles > 0 || (left.durable && !base.durable);
+    if (!base.stored && (kept || !base.captured || base.stage == 0)) return Status();
     ASSIGN_OR_RETURN(const bool same,
                      ShowsBase(content, left, static_cast<uint64_t>(stat.st_size)));
     if (!same) return Status();
@@ -181,7 +208,7 @@ Status LiveFiles::RevertLocked(OpenFile& file) {
   }
   // The staging file becomes the hot copy of what is stored, if that has none.
   const bool own = left.base != 0 && base.inode == file.inode;
-  const bool hot = own && !left.overlay && base.stage == 0;
+  const bool hot = own && base.stored && !left.overlay && base.stage == 0;
   batch.Delete(key::Content(content));
   if (hot) {
     base.stage = left.stage;

@@ -45,6 +45,7 @@ Status LiveFiles::BeginOverlayLocked(OpenFile& file, InodeRecord* record) {
   file.content = fresh.content;
   file.record = fresh.record;
   file.foreign = false;
+  file.begun = true;
   file.captured = Stamp::Of(stat);
   return Status();
 }
@@ -85,6 +86,7 @@ Status LiveFiles::TakeOverOverlayLocked(OpenFile& file, const ContentRecord& lef
   RETURN_IF_ERROR(d_.tree.Apply(batch));
   file.content = parts.content;
   file.record = taken;
+  file.begun = true;
   file.captured = Stamp::Of(stat);
   file.SetBody(std::make_shared<OverlayBody>(std::move(parts), *this));
   return Status();

@@ -57,6 +57,9 @@ struct OpenFile {
   ContentRecord record;
   // It is another inode's, which a clone shows: here it counts as stored without a hot copy.
   bool foreign = false;
+  // It began since this was loaded, with the bytes of what it was changed from; so `captured`
+  // tells whether they were changed.
+  bool begun = false;
   // The staging file as it was when the content was captured last.
   Stamp captured;
   // The staging file when set-id bits were last set, see LiveFiles::Attributes.

@@ -56,6 +56,7 @@ Result<PathWalk::Found> PathWalk::Run(const Caller& caller, NodeId start, std::s
     if (entry.node == 0) return Status::Errno(ENOENT);
     looked_up_.push_back(entry.node);
     if (!S_ISLNK(entry.attributes.stat.st_mode)) {
+      if (name == "..") way_.pop_back();  // above where the walk began
       way_.push_back({entry.node, entry.attributes.stat});
       continue;
     }

@@ -159,6 +159,7 @@ class CoreWorld {
   void SetBytes(Model* model, InodeNumber inode, BytesPointer bytes);
   void AddState(InodeNumber inode, const BytesPointer& bytes);
   void DropState(ContentId content, const BytesPointer& bytes);
+  void LearnUnchanged(InodeNumber inode);
   void Opened(InodeNumber inode, HandleId id, int flags);
   void CheckContentRule(InodeNumber inode, int flags, ContentId before);
   bool TakesSnapshot(InodeNumber inode, const OpenState& open);

@@ -122,6 +122,20 @@ bool CoreWorld::Flush(size_t index) {
   return Execute(std::move(op));
 }
 
+// What was opened for writing, is not changed, and cannot be what it was any more: the close
+// made a version of it.
+void CoreWorld::LearnUnchanged(InodeNumber inode) {
+  const ModelNode& node = model().nodes.at(inode);
+  Learn(inode);
+  if (node.content == 0 || captured_.contains(node.content) || model().LinksOf(inode) == 0) return;
+  const ContentRecord content = Peek(node.content);
+  if (!content.captured || open_.at(inode).touched) return;
+  if (*node.bytes != *contents_[content.base].states.back() && !content.overlay)
+    return Fail("a version was made of what was not closed");
+  states_.back().Capture(inode);
+  Captured(inode);
+}
+
 bool CoreWorld::Release(size_t index) {
   if (!alive()) return false;
   const Handle handle = handles_[index];
@@ -143,6 +157,7 @@ bool CoreWorld::Release(size_t index) {
     if (unsure && (captures = WasCaptured(handle.inode))) states_.back().Capture(handle.inode);
     if (captures) Captured(handle.inode);
     if (handle.writable) Learn(handle.inode);
+    LearnUnchanged(handle.inode);
   };
   const ContentId content = model().nodes.at(handle.inode).content;
   const bool done = Execute(std::move(op));

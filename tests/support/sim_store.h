@@ -12,6 +12,7 @@
 
 #include "fs/core/store_parts.h"
 #include "tests/support/memory_key_value_store.h"
+#include "tests/support/random.h"
 #include "tests/support/sim_disk.h"
 
 namespace varve::testing {
@@ -76,7 +77,8 @@ class SimStore {
   void ForgetFaults();
 
   const Options options_;
-  const Fingerprinter fingerprinter_{std::string(Fingerprinter::kSecretBytes, 's')};
+  // Always the same. One with a pattern makes hashes of names collide.
+  const Fingerprinter fingerprinter_{Random(1).Bytes(Fingerprinter::kSecretBytes)};
   SimDisk disk_;
   MemoryKeyValueStore index_;
   SimClock clock_;
