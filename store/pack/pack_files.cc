@@ -14,21 +14,26 @@ Result<std::shared_ptr<File>> PackFiles::Get(uint32_t pack, bool direct) {
   }
   // Opened without the mutex, so that nobody waits for the disk to find a file
   // that is open already.
+  ASSIGN_OR_RETURN(std::shared_ptr<File> opened, OpenAnew(pack, direct));
+  MutexLock lock(mutex_);
+  if (std::shared_ptr<File> file = Find(key)) return file;
+  // Perhaps this very pack was removed between opening and now: not kept.
+  if (forgotten_ != forgotten) return opened;
+  recent_.emplace_front(key, std::move(opened));
+  places_[key] = recent_.begin();
+  if (recent_.size() > kOpenPacksMax) Drop(recent_.back().first);
+  return recent_.front().second;
+}
+
+Result<std::shared_ptr<File>> PackFiles::OpenAnew(uint32_t pack, bool direct) {
   const std::string name = PackFileName(pack);
   Result<std::unique_ptr<File>> opened =
       disk_.Open(path_ + "/" + name, OpenMode::kRead, {.direct = direct});
   if (opened.status().code() == Code::kNotFound) {
     return Status(Code::kNotFound, name + " is missing");
   }
-  if (!opened.ok()) return opened.status();
-  MutexLock lock(mutex_);
-  if (std::shared_ptr<File> file = Find(key)) return file;
-  // Perhaps this very pack was removed between opening and now: not kept.
-  if (forgotten_ != forgotten) return std::shared_ptr<File>(std::move(opened).value());
-  recent_.emplace_front(key, std::move(opened).value());
-  places_[key] = recent_.begin();
-  if (recent_.size() > kOpenPacksMax) Drop(recent_.back().first);
-  return recent_.front().second;
+  RETURN_IF_ERROR(opened.status());
+  return std::shared_ptr<File>(std::move(opened).value());
 }
 
 void PackFiles::Forget(uint32_t pack) {

@@ -25,6 +25,8 @@ class PackFiles {
 
   // `direct` bypasses the page cache.
   Result<std::shared_ptr<File>> Get(uint32_t pack, bool direct) EXCLUDES(mutex_);
+  // What has the name now, and not what was kept open of it.
+  Result<std::shared_ptr<File>> OpenAnew(uint32_t pack, bool direct);
   // Its file was removed: lets go of it, so that the disk gets its space back as soon
   // as nobody reads from it any more.
   void Forget(uint32_t pack) EXCLUDES(mutex_);

@@ -7,6 +7,9 @@
 namespace varve {
 namespace {
 
+// What a power cut never tears.
+constexpr size_t kSectorBytes = 512;
+
 bool AllZero(ByteView bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == 0; });
 }
@@ -26,13 +29,14 @@ Status PackScanner::Scan(bool verify_payload) {
   ASSIGN_OR_RETURN(const struct stat attributes, file_.Stat());
   size_ = static_cast<uint64_t>(attributes.st_size);
   ASSIGN_OR_RETURN(const ByteView start, View(0, kHeaderBytes));
-  // Zeros are what a crash before the first flush leaves. Records do not need the
+  // Zeros, or a part of it, are what a crash before the first flush leaves. Records do not need the
   // header, so a damaged one does not hide them.
   const Status header = DecodePackHeader(start, pack_, fingerprinter_);
   if (header.code() == Code::kUnsupported) {
     return Status(header.code(), PackFileName(pack_) + ": " + std::string(header.context()));
   }
-  if (!header.ok() && !AllZero(start) && sink_.on_damage) {
+  const bool torn = start.size() < kHeaderBytes || AllZero(start);
+  if (!header.ok() && !torn && sink_.on_damage) {
     sink_.on_damage(0, std::string(header.context()));
   }
   ASSIGN_OR_RETURN(const std::optional<Trailer> trailer, FindTrailer());
@@ -45,21 +49,35 @@ Status PackScanner::Scan(bool verify_payload) {
   for (const auto& [offset, why] : damage_) {
     if (offset < durable_bytes_ && sink_.on_damage) sink_.on_damage(offset, why);
   }
-  return {};
+  return verify_payload ? CheckFooter(trailer) : Status();
 }
 
 Result<ByteView> PackScanner::View(uint64_t offset, size_t size) {
   if (offset >= size_) return ByteView();
   size = static_cast<size_t>(std::min<uint64_t>(size, size_ - offset));
-  if (offset < window_offset_ || offset + size > window_offset_ + window_.size()) {
-    const uint64_t wanted = std::max<uint64_t>(size, kScanBytes);
-    window_.resize(static_cast<size_t>(std::min(wanted, size_ - offset)));
-    window_offset_ = offset;
-    ASSIGN_OR_RETURN(const size_t got, file_.ReadAt(offset, window_));
-    window_.resize(got);
-    size = std::min(size, got);
+  if (offset < window_offset_ || offset + size > window_offset_ + window_bytes_) {
+    const uint64_t start = AlignDown(offset, kBlockBytes);
+    const uint64_t wanted = std::max<uint64_t>(offset + size - start, kScanBytes);
+    window_bytes_ = 0;  // as long as the read may fail
+    window_offset_ = start;
+    ASSIGN_OR_RETURN(const ByteView got,
+                     ReadInto(&window_, start, std::min(wanted, size_ - start)));
+    window_bytes_ = got.size();
+    if (offset - start >= got.size()) return ByteView();
+    size = std::min(size, got.size() - static_cast<size_t>(offset - start));
   }
-  return ByteView(window_).subspan(static_cast<size_t>(offset - window_offset_), size);
+  return ByteView(window_.bytes()).subspan(static_cast<size_t>(offset - window_offset_), size);
+}
+
+Result<ByteView> PackScanner::ReadInto(AlignedBuffer* memory, uint64_t offset, size_t size) {
+  const uint64_t start = AlignDown(offset, kBlockBytes);
+  const auto wanted = static_cast<size_t>(AlignUp(offset + size, kBlockBytes) - start);
+  if (sink_.before_read) RETURN_IF_ERROR(sink_.before_read(wanted));
+  if (memory->size() < wanted) *memory = AlignedBuffer(wanted);
+  ASSIGN_OR_RETURN(const size_t got, file_.ReadAt(start, memory->bytes().first(wanted)));
+  const auto skipped = static_cast<size_t>(offset - start);
+  if (got <= skipped) return ByteView();
+  return ByteView(memory->bytes()).subspan(skipped, std::min(size, got - skipped));
 }
 
 Result<std::optional<RecordHeader>> PackScanner::HeaderAt(uint64_t offset) {
@@ -73,22 +91,31 @@ Result<std::optional<RecordHeader>> PackScanner::HeaderAt(uint64_t offset) {
 
 Result<std::optional<Trailer>> PackScanner::FindTrailer() {
   if (size_ < 2 * kHeaderBytes) return std::optional<Trailer>();
-  uint8_t bytes[kHeaderBytes];
-  ASSIGN_OR_RETURN(const size_t got, file_.ReadAt(size_ - kHeaderBytes, bytes));
-  const Result<Trailer> trailer = DecodeTrailer(ByteView(bytes).first(got), pack_, fingerprinter_);
+  AlignedBuffer memory;  // the window stays at the beginning
+  ASSIGN_OR_RETURN(const ByteView bytes, ReadInto(&memory, size_ - kHeaderBytes, kHeaderBytes));
+  const Result<Trailer> trailer = DecodeTrailer(bytes, pack_, fingerprinter_);
   if (!trailer.ok() || trailer->table_offset_bytes > size_) return std::optional<Trailer>();
   return std::optional<Trailer>(*trailer);
 }
 
-Result<bool> PackScanner::ScanTable(const Trailer& trailer) {
+Result<std::optional<std::vector<TableEntry>>> PackScanner::ReadTable(const Trailer& trailer) {
+  using Entries = std::optional<std::vector<TableEntry>>;
   ASSIGN_OR_RETURN(const std::optional<RecordHeader> header, HeaderAt(trailer.table_offset_bytes));
-  if (!header || header->type != RecordType::kTable) return false;
-  std::vector<uint8_t> table(header->stored_bytes);
-  ASSIGN_OR_RETURN(const size_t got,
-                   file_.ReadAt(uint64_t{header->offset_bytes} + kHeaderBytes, table));
-  if (got != table.size() || fingerprinter_.Hash64(table) != header->payload_hash) return false;
-  const auto entries = DecodeTable(table, trailer.table_offset_bytes);
-  if (!entries.ok() || entries->size() != trailer.records) return false;
+  if (!header || header->type != RecordType::kTable) return Entries();
+  AlignedBuffer memory;
+  ASSIGN_OR_RETURN(
+      const ByteView table,
+      ReadInto(&memory, uint64_t{header->offset_bytes} + kHeaderBytes, header->stored_bytes));
+  if (table.size() != header->stored_bytes || fingerprinter_.Hash64(table) != header->payload_hash)
+    return Entries();
+  Result<std::vector<TableEntry>> entries = DecodeTable(table, trailer.table_offset_bytes);
+  if (!entries.ok() || entries->size() != trailer.records) return Entries();
+  return Entries(*std::move(entries));
+}
+
+Result<bool> PackScanner::ScanTable(const Trailer& trailer) {
+  ASSIGN_OR_RETURN(const std::optional<std::vector<TableEntry>> entries, ReadTable(trailer));
+  if (!entries) return false;
   durable_bytes_ = trailer.table_offset_bytes;
   for (const TableEntry& entry : *entries) {
     if (entry.type == RecordType::kChunk) {
@@ -131,6 +158,35 @@ Status PackScanner::ScanRecords(uint64_t end, bool sealed, bool verify_payload) 
   return {};
 }
 
+Status PackScanner::CheckFooter(const std::optional<Trailer>& trailer) {
+  if (!sink_.on_damage) return {};
+  if (trailer) {
+    ASSIGN_OR_RETURN(const std::optional<std::vector<TableEntry>> entries, ReadTable(*trailer));
+    if (entries) return {};
+    ASSIGN_OR_RETURN(const bool torn, TableIsTorn(trailer->table_offset_bytes));
+    if (!torn) sink_.on_damage(trailer->table_offset_bytes, "damaged table of its records");
+    return {};
+  }
+  if (!table_) return {};
+  const uint64_t footer_bytes = AlignUp(2 * kHeaderBytes + table_->stored_bytes, kBlockBytes);
+  const uint64_t place = table_->offset_bytes + footer_bytes - kHeaderBytes;
+  ASSIGN_OR_RETURN(const ByteView bytes, View(place, kHeaderBytes));
+  const bool torn = bytes.size() < kHeaderBytes || AllZero(bytes);
+  if (!torn) sink_.on_damage(place, "damaged trailer");
+  return {};
+}
+
+Result<bool> PackScanner::TableIsTorn(uint64_t offset) {
+  ASSIGN_OR_RETURN(const std::optional<RecordHeader> header, HeaderAt(offset));
+  const size_t size = header ? kHeaderBytes + header->stored_bytes : kSectorBytes;
+  AlignedBuffer memory;
+  ASSIGN_OR_RETURN(ByteView left, ReadInto(&memory, offset, size));
+  if (left.size() < size) return true;
+  for (; !left.empty(); left = left.subspan(std::min(left.size(), kSectorBytes)))
+    if (AllZero(left.first(std::min(left.size(), kSectorBytes)))) return true;
+  return false;
+}
+
 Result<uint64_t> PackScanner::SkipGap(uint64_t offset, uint64_t end, bool sealed) {
   // A flush pads with zeros up to a whole block; anything else was a record once.
   const uint64_t block = std::min(AlignUp(offset, kBlockBytes), end);
@@ -149,7 +205,10 @@ Result<uint64_t> PackScanner::SkipGap(uint64_t offset, uint64_t end, bool sealed
 }
 
 Status PackScanner::ScanRecord(const RecordHeader& header, bool verify_payload) {
-  if (header.type == RecordType::kTable) return {};
+  if (header.type == RecordType::kTable) {
+    table_ = header;
+    return {};
+  }
   ASSIGN_OR_RETURN(const ByteView payload,
                    View(uint64_t{header.offset_bytes} + kHeaderBytes, header.stored_bytes));
   if (payload.size() != header.stored_bytes ||

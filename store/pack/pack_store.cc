@@ -124,7 +124,10 @@ class DiskPackStore final : public PackStore {
       const Status status = writer_.Sync();
       if (!status.ok() && status.code() != Code::kReadOnly) return status;
     }
-    ASSIGN_OR_RETURN(const std::shared_ptr<File> file, files_.Get(pack, /*direct=*/false));
+    ASSIGN_OR_RETURN(const std::shared_ptr<File> file, verify_payload
+                                                           ? files_.OpenAnew(pack, /*direct=*/true)
+                                                           : files_.Get(pack, /*direct=*/false));
+    if (verify_payload) RETURN_IF_ERROR(CheckSize(pack, *file, sink));
     return PackScanner(*file, pack, fingerprinter_, sink).Scan(verify_payload);
   }
 
@@ -157,6 +160,15 @@ class DiskPackStore final : public PackStore {
   std::string uring_reason() const override { return uring_reason_; }
 
  private:
+  Status CheckSize(uint32_t pack, File& file, const ScanSink& sink) {
+    ASSIGN_OR_RETURN(const struct stat attributes, file.Stat());
+    const auto bytes = static_cast<uint64_t>(attributes.st_size);
+    for (const PackInfo& info : Infos()) {
+      if (info.pack == pack && !info.writing && bytes < info.bytes && sink.on_damage)
+        sink.on_damage(bytes, "cut off: it had " + std::to_string(info.bytes) + " bytes");
+    }
+    return {};
+  }
   Status AppendLabelled(const JournalLabel& label, ByteView record) {
     if (record.size() > kJournalBytesMax) return Status(Code::kInvalid, "journal too long");
     Encoder encoder;

@@ -148,8 +148,12 @@ class PackStore {
     std::function<void(const JournalInfo& info)> on_journal_info;
     std::function<void(uint64_t sequence, ByteView record)> on_journal;
     std::function<void(uint64_t offset_bytes, const std::string& why)> on_damage;
+    // Comes before each read from the pack; may wait. A failure ends the scan with it.
+    std::function<Status(uint64_t bytes)> before_read;
   };
-  // `verify_payload` also decodes every chunk and checks its name.
+  // `verify_payload` also decodes every chunk and checks its name, and reads what the
+  // next mount would find: the file that has the pack's name now, read past the page cache.
+  // A sealed one that became shorter is damaged.
   virtual Status Scan(uint32_t pack, bool verify_payload, const ScanSink& sink) = 0;
   // The journals of a pack in their order; reads only its table if it is sealed. For
   // whoever decides which packs hold journals that are needed.

@@ -146,6 +146,15 @@ class PackFixture : public ::testing::Test {
     ASSERT_TRUE(file.good());
   }
 
+  std::string ReadBytes(uint32_t pack, uint64_t offset, size_t size) const {
+    std::string bytes(size, '\0');
+    std::ifstream file(PackPath(pack), std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(offset));
+    file.read(bytes.data(), static_cast<std::streamsize>(size));
+    EXPECT_TRUE(file.good());
+    return bytes;
+  }
+
   // The pack as a crash would leave it: a copy made while it is open, in a new store.
   void CrashAndReopen() {
     const std::string copy = folder_ + "/copy";

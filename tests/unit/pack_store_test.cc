@@ -216,6 +216,69 @@ TEST_P(PackStoreTest, DamagedFooterMeansScanning) {
   EXPECT_EQ(scanned.damage, std::vector<uint64_t>{0});
 }
 
+TEST_P(PackStoreTest, DamagedFooterIsToldWhereAllIsVerified) {
+  const std::vector<Stored> stored = AppendMany(30, 60'000, 10);
+  Reopen();
+  const uint32_t pack = stored[0].location.pack;
+  const auto size = std::filesystem::file_size(PackPath(pack));
+  const uint64_t table = size - 4096;
+  EXPECT_TRUE(ScanAll(true).damage.empty());
+  // Of the table an entry, and its header.
+  for (const uint64_t offset : {uint64_t{600}, uint64_t{20}}) {
+    const std::string before = ReadBytes(pack, table + offset, 4);
+    Overwrite(pack, table + offset, "!!!!");
+    EXPECT_EQ(ScanAll(true).damage, std::vector<uint64_t>{table});
+    EXPECT_TRUE(ScanAll(false).damage.empty());
+    Overwrite(pack, table + offset, before);
+  }
+  const std::string trailer = ReadBytes(pack, size - 64, 64);
+  Overwrite(pack, size - 64, "!!!!");
+  EXPECT_EQ(ScanAll(true).damage, std::vector<uint64_t>{size - 64});
+  // Nothing flushed it: a power cut may leave any of its sectors out.
+  Overwrite(pack, size - 64, std::string(64, '\0'));
+  EXPECT_TRUE(ScanAll(true).damage.empty());
+  Overwrite(pack, size - 64, trailer);
+  for (const uint64_t sector : {table, table + 512}) {
+    const std::string before = ReadBytes(pack, sector, 512);
+    Overwrite(pack, sector, std::string(512, '\0'));
+    EXPECT_TRUE(ScanAll(true).damage.empty()) << sector - table;
+    Overwrite(pack, sector, before);
+  }
+  EXPECT_TRUE(ScanAll(true).damage.empty());
+}
+
+TEST_P(PackStoreTest, WhatHasTheNameIsVerified) {
+  const std::vector<Stored> stored = AppendMany(30, 60'000, 10);
+  Reopen();
+  ExpectReadable(stored);
+  const uint32_t pack = stored[0].location.pack;
+  const auto size = std::filesystem::file_size(PackPath(pack));
+  std::filesystem::rename(PackPath(pack), PackPath(pack) + ".away");
+  Scanned scanned;
+  EXPECT_EQ(ScanInto(pack, true, scanned).code(), Code::kNotFound);
+  std::filesystem::rename(PackPath(pack) + ".away", PackPath(pack));
+  ASSERT_EQ(truncate(PackPath(pack).c_str(), static_cast<off_t>(size - 5000)), 0);
+  EXPECT_EQ(ScanAll(true).damage.front(), size - 5000);
+}
+
+TEST_P(PackStoreTest, AScanAsksBeforeItReads) {
+  const std::vector<Stored> stored = AppendMany(30, 60'000, 10);
+  Reopen();
+  const uint32_t pack = stored[0].location.pack;
+  uint64_t bytes = 0;
+  PackStore::ScanSink sink;
+  sink.before_read = [&](uint64_t more) {
+    bytes += more;
+    return Status();
+  };
+  ASSERT_TRUE(store_->Scan(pack, true, sink).ok());
+  EXPECT_GE(bytes, std::filesystem::file_size(PackPath(pack)));
+  uint64_t reads = 0;
+  sink.before_read = [&](uint64_t) { return ++reads == 2 ? Status(Code::kBusy) : Status(); };
+  EXPECT_EQ(store_->Scan(pack, true, sink).code(), Code::kBusy);
+  EXPECT_EQ(reads, 2u);
+}
+
 TEST_P(PackStoreTest, TornTailIsNoDamage) {
   std::vector<Stored> durable = AppendMany(20, 60'000, 11);
   ASSERT_TRUE(store_->Sync().ok());
