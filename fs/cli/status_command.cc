@@ -8,6 +8,7 @@
 #include "fs/cli/commands.h"
 #include "fs/cli/failure.h"
 #include "fs/cli/output.h"
+#include "fs/cli/time_text.h"
 
 namespace varve {
 namespace {
@@ -64,6 +65,20 @@ std::string Recovery(const StatusReport& report) {
                      report.Number("recovery/fallen_back"), report.Number("recovery/torn"));
 }
 
+std::string Scrub(const StatusReport& report) {
+  if (report.Flag("scrub/running"))
+    return fmt::format("running: {} of {}", HumanSize(report.Number("scrub/bytes_done")),
+                       HumanSize(report.Number("scrub/bytes_total")));
+  const uint64_t ended_s = report.Number("scrub/last/ended_seconds");
+  if (ended_s == 0) return "never; `varve scrub` reads all that is stored";
+  const std::string error = report.Text("scrub/last/error");
+  return fmt::format("{} at {}",
+                     !report.Flag("scrub/last/clean") ? "DAMAGE FOUND"
+                     : error.empty()                  ? "nothing was damaged"
+                                                      : "ended early",
+                     FormatTime({static_cast<time_t>(ended_s), 0}));
+}
+
 ExitCode Run(const Options& options) {
   const Result<Mount> mount = ChooseMount(options.path);
   if (!mount.ok()) return Fail(mount.status());
@@ -97,6 +112,7 @@ std::string DescribeStatus(const Mount& mount, const StatusReport& report) {
   text += fmt::format("pending     {}\n", Pending(report));
   text += fmt::format("durability  {}\n", Durability(report));
   text += fmt::format("recovery    {}\n", Recovery(report));
+  text += fmt::format("scrub       {}\n", Scrub(report));
   return text;
 }
 

@@ -39,6 +39,9 @@ class LiveNodes final : public NodeOps, public LiveLookup {
     std::function<Status(bool everything)> hurry;
     // `setfattr -n user.varve.gc`: what it shall be like.
     std::function<Status(std::string_view options)> collect;
+    // `setfattr -n user.varve.scrub`, and what getfattr answers.
+    std::function<Status(std::string_view options)> scrub;
+    std::function<std::string()> scrub_report;
     // The operations of a node of any kind.
     std::function<NodeOps&(NodeId)> nodes;
     std::string mount_point;
@@ -190,6 +193,7 @@ class LiveNodes final : public NodeOps, public LiveLookup {
   enum class SyncedContents { kCaptured, kAll };
   Status SyncStage(InodeNumber inode, SyncedContents which);
   Status Collect(const Caller& caller, std::string_view options);
+  Status Scrub(const Caller& caller, std::string_view options);
   Status Sync(InodeNumber inode);
   Status ResizeLocked(OpenFile& file, InodeRecord* record, uint64_t size, FileHandle* handle);
   Result<Attributes> ChangeLocked(const Caller& caller, InodeNumber inode,

@@ -14,6 +14,7 @@ namespace {
 constexpr size_t kValueBytesMax = 64 << 10;
 constexpr size_t kListBytesMax = 64 << 10;
 constexpr std::string_view kCollectAttribute = "user.varve.gc";
+constexpr std::string_view kScrubAttribute = "user.varve.scrub";
 constexpr std::string_view kCloneAttribute = "user.varve.clone_of";
 constexpr std::string_view kAclPrefix = "system.posix_acl_";
 
@@ -26,10 +27,21 @@ Status CheckName(std::string_view name) {
   return Status::Errno(EOPNOTSUPP);
 }
 
+// Of what concerns the whole store.
+Status RequireOperator(const Caller& caller) {
+  return caller.uid == 0 || caller.uid == geteuid() ? Status() : Status::Errno(EPERM);
+}
+
 }  // namespace
 
-Result<std::string> LiveNodes::GetXattr(const Caller&, NodeId node, std::string_view name) {
+Result<std::string> LiveNodes::GetXattr(const Caller& caller, NodeId node, std::string_view name) {
   RETURN_IF_ERROR(CheckName(name));
+  if (name == kScrubAttribute) {
+    // It names files of all users.
+    RETURN_IF_ERROR(RequireOperator(caller));
+    if (!d_.scrub_report) return Status::Errno(ENODATA);
+    return d_.scrub_report();
+  }
   if (name.starts_with(kStatusAttributePrefix)) {
     ASSIGN_OR_RETURN(const std::optional<std::string> status, StatusAttributeOf(node, name));
     if (status) return *status;
@@ -96,6 +108,7 @@ Status LiveNodes::SetXattr(const Caller& caller, NodeId node, std::string_view n
   if (name == "user.varve.sync") return Sync(node);
   if (name == kSealAttribute) return Seal(caller, node, value);
   if (name == kCollectAttribute) return Collect(caller, AsText(value));
+  if (name == kScrubAttribute) return Scrub(caller, AsText(value));
   if (name == kCloneAttribute) return MakeClone(caller, node, AsText(value));
   if (name == kKeepAttribute) {
     if (!RetentionRule::Parse(AsText(value)).ok()) return Status::Errno(EINVAL);
@@ -148,9 +161,15 @@ Result<std::string> LiveNodes::ListXattr(const Caller&, NodeId node) {
 }
 
 Status LiveNodes::Collect(const Caller& caller, std::string_view options) {
-  if (caller.uid != 0 && caller.uid != geteuid()) return Status::Errno(EPERM);
+  RETURN_IF_ERROR(RequireOperator(caller));
   RETURN_IF_ERROR(Syncable());
   return d_.collect ? d_.collect(options) : Status::Errno(EOPNOTSUPP);
+}
+
+// Of a fenced store, too: it only reads.
+Status LiveNodes::Scrub(const Caller& caller, std::string_view options) {
+  RETURN_IF_ERROR(RequireOperator(caller));
+  return d_.scrub ? d_.scrub(options) : Status::Errno(EOPNOTSUPP);
 }
 
 Status LiveNodes::RemoveXattr(const Caller& caller, NodeId node, std::string_view name) {

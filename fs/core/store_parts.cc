@@ -38,6 +38,8 @@ Status StoreParts::MakeNodes(const Options& options) {
         return everything ? digester_->SyncOlderThan(0) : Status();
       },
       [this](std::string_view asked) { return collector_->AskFor(asked); },
+      [this](std::string_view asked) { return scrubber_->AskFor(asked); },
+      [this] { return ScrubReportJson(scrubber_->Progress().last); },
       [this](NodeId node) -> NodeOps& { return Nodes(node); }, options.mount_point});
   capture_ = std::make_unique<DirectoryCapture>(
       DirectoryCapture::Dependencies{*tree_, *files_, base_.clock, options.quiet_ns});
@@ -65,7 +67,9 @@ Status StoreParts::MakeNodes(const Options& options) {
   collector_ = std::make_unique<Collector>(
       Collector::Dependencies{*tree_, *files_, *contents_, *packs_, *digester_, *hot_, base_.clock,
                               [this] { return CommitOnFullDisk(); }});
-  return Status();
+  scrubber_ = std::make_unique<Scrubber>(
+      Scrubber::Dependencies{*tree_, *packs_, base_.clock, base_.scrub_wait});
+  return scrubber_->Load();
 }
 
 void StoreParts::CaptureDirectories() {

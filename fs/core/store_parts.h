@@ -5,7 +5,7 @@
 // Committer can be called by hand instead, which is how the simulator runs them.
 //
 // Threads: built and destroyed by one thread; the parts say for themselves. Who
-//          started digester() or committer() stops them before.
+//          started some of them stops them before.
 #pragma once
 
 #include <sys/types.h>
@@ -21,6 +21,7 @@
 #include "fs/core/frozen_nodes.h"
 #include "fs/core/live_nodes.h"
 #include "fs/core/recovery.h"
+#include "fs/core/scrubber.h"
 #include "store/pack/pack_store.h"
 
 namespace varve {
@@ -35,6 +36,7 @@ class StoreParts {
     Clock& clock;
     KernelChannel& kernel;
     std::function<std::string()> status_json;
+    std::function<void(int64_t ns)> scrub_wait = {};  // instead of waiting; for the simulator
   };
   struct Options {
     PackStoreOptions packs;
@@ -75,6 +77,7 @@ class StoreParts {
   Digester& digester() { return *digester_; }
   Committer& committer() { return *committer_; }
   Collector& collector() { return *collector_; }
+  Scrubber& scrubber() { return *scrubber_; }
   DiskRoom& room() { return *room_; }
   DirectoryCapture& capture() { return *capture_; }
   FrozenNodes& frozen() { return *frozen_; }
@@ -106,6 +109,7 @@ class StoreParts {
   std::unique_ptr<Digester> digester_;
   std::unique_ptr<Committer> committer_;
   std::unique_ptr<Collector> collector_;
+  std::unique_ptr<Scrubber> scrubber_;
 };
 
 }  // namespace varve

@@ -74,6 +74,7 @@ Status StoreVolume::Open() {
   parts_->digester().Start(options_.threads > 0 ? options_.threads : std::clamp(cores / 2, 1u, 8u));
   parts_->committer().Start();
   parts_->collector().Start();
+  parts_->scrubber().Start();
   return Status();
 }
 
@@ -122,6 +123,7 @@ Status StoreVolume::RecoverTree() {
 
 StoreVolume::~StoreVolume() {
   if (!parts_) return;
+  parts_->scrubber().Stop();
   parts_->collector().Stop();
   Committer& committer = parts_->committer();
   parts_->digester().Stop();
@@ -177,6 +179,7 @@ std::string StoreVolume::StatusJson() {
   in.fence_reason = parts_->live().fence_reason();
   in.recovery = recovery_;
   in.collection = parts_->collector().Progress();
+  in.scrub = parts_->scrubber().Progress();
   in.uptime_seconds = static_cast<double>(clock_.MonotonicNs() - opened_ns_) / 1e9;
   if (const Result<struct statvfs> space = disk_->Space(); space.ok())
     in.free_bytes = static_cast<uint64_t>(space->f_bavail) * space->f_frsize;

@@ -55,6 +55,21 @@ Json Collection(const CollectProgress& progress) {
             {"error", last.error}}}};
 }
 
+// Without the paths, which are not for everybody: user.varve.scrub has them.
+Json Scrub(const ScrubProgress& progress) {
+  Json last = Json::object();
+  for (const auto& [name, number] : progress.last.counts()) last[name] = number;
+  last["clean"] = progress.last.clean();
+  last["error"] = progress.last.error;
+  return {{"asked", progress.asked},
+          {"finished", progress.finished},
+          {"running", progress.running},
+          {"bytes_done", progress.bytes_done},
+          {"bytes_total", progress.bytes_total},
+          {"rate_bytes", progress.rate_bytes},
+          {"last", std::move(last)}};
+}
+
 }  // namespace
 
 std::string MakeStatusJson(const StatusInput& in) {
@@ -100,6 +115,7 @@ std::string MakeStatusJson(const StatusInput& in) {
                       {"fallen_back", in.recovery.fallen_back},
                       {"torn", in.recovery.torn}};
   json["collection"] = Collection(in.collection);
+  json["scrub"] = Scrub(in.scrub);
   json["daemon"] = {{"pid", getpid()}, {"uptime_seconds", in.uptime_seconds}};
   return json.dump(2) + "\n";
 }

@@ -10,6 +10,7 @@
 #include "fs/core/content_store.h"
 #include "fs/core/digester.h"
 #include "fs/core/recovery.h"
+#include "fs/core/scrubber.h"
 #include "fs/core/volume.h"
 
 namespace varve {
@@ -27,6 +28,7 @@ struct StatusInput {
   std::string fence_reason;
   RecoveryReport recovery;
   CollectProgress collection;
+  ScrubProgress scrub;
   double uptime_seconds = 0;
   uint64_t free_bytes = 0;
   uint64_t hot_bytes = 0;

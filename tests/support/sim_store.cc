@@ -26,7 +26,12 @@ Status SimStore::Open() {
   options.passthrough = false;
   options.hot_bytes_max = options_.hot_bytes_max;
   Result<std::unique_ptr<StoreParts>> parts = StoreParts::Build(
-      {disk_, index_, fingerprinter_, clock_, kernel_, [] { return std::string("{}"); }}, options);
+      {disk_, index_, fingerprinter_, clock_, kernel_, [] { return std::string("{}"); },
+       [this](int64_t ns) {
+         clock_.Advance(ns);
+         if (during_scrub_wait_) during_scrub_wait_();
+       }},
+      options);
   RETURN_IF_ERROR(parts.status());
   ASSIGN_OR_RETURN(report_, (*parts)->RecoverTree());
   parts_ = std::move(parts).value();

@@ -7,6 +7,7 @@
 // Threads: belongs to one thread.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -66,6 +67,9 @@ class SimStore {
   // chunk too.
   std::string Fsck(bool verify);
 
+  // Called where a scrub would wait for its rate, after the clock has moved on.
+  void DuringScrubWait(std::function<void()> what) { during_scrub_wait_ = std::move(what); }
+
   StoreParts& parts() const { return *parts_; }
   SimDisk& disk() { return disk_; }
   SimClock& clock() { return clock_; }
@@ -83,6 +87,7 @@ class SimStore {
   MemoryKeyValueStore index_;
   SimClock clock_;
   PlainKernel kernel_;
+  std::function<void()> during_scrub_wait_;
   std::unique_ptr<StoreParts> parts_;
   RecoveryReport report_;
 
