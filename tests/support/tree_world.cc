@@ -142,8 +142,8 @@ void TreeWorld::CompareNode(NodeId id, const struct stat& stat, const std::strin
     const std::string bytes = ReadFile(id);
     if (settle && node->writers > 0) {
       // It was being written when it was captured.
-      if (bytes != node->bytes && std::find(node->closed.begin(), node->closed.end(), bytes) ==
-                                      node->closed.end())
+      if (bytes != node->bytes &&
+          std::find(node->closed.begin(), node->closed.end(), bytes) == node->closed.end())
         return Fail(path + ": it never was that (" + std::to_string(bytes.size()) + " bytes)");
       node->bytes = bytes;
       node->closed = {"", bytes};

@@ -182,10 +182,8 @@ void TreeWorld::ChangeInPlace(const Place& place) {
   if (!found.ok()) return Fail(place.path() + ": " + found.status().ToString());
   AttributeChange change;
   change.size_bytes = random_.Chance(1, 3) ? 0 : random_.Below(file->bytes.size() + 300);
-  const Status changed = store_.parts()
-                             .live()
-                             .SetAttributes(kRoot, found->node, change, std::nullopt)
-                             .status();
+  const Status changed =
+      store_.parts().live().SetAttributes(kRoot, found->node, change, std::nullopt).status();
   if (!Ended("truncate " + place.path() + " to " + std::to_string(*change.size_bytes), changed))
     return;
   file->bytes.resize(*change.size_bytes, '\0');
@@ -342,8 +340,8 @@ void TreeWorld::Rename(const Place& from, const Place& to, unsigned flags) {
   const std::unique_ptr<PathWalk> other = Walk();
   const Result<PathWalk::Found> into = other->Run(kRoot, kRootNode, to.directory);
   if (!parent.ok() || !into.ok()) return Fail(from.path() + ": is not there");
-  const Status renamed = store_.parts().live().Rename(kRoot, parent->node, from.name,
-                                                      {into->node, to.name, flags});
+  const Status renamed =
+      store_.parts().live().Rename(kRoot, parent->node, from.name, {into->node, to.name, flags});
   if (!Ended("rename " + from.path() + " " + to.path(), renamed, expected) || moved == target)
     return;
   if (exchange) {
@@ -390,12 +388,12 @@ void TreeWorld::Clone() {
   // Seen from where the clone lies.
   std::string seen = path;
   if (place.directory != ".")
-    for (size_t i = 0; i <= static_cast<size_t>(std::count(place.directory.begin(),
-                                                           place.directory.end(), '/'));
+    for (size_t i = 0;
+         i <= static_cast<size_t>(std::count(place.directory.begin(), place.directory.end(), '/'));
          ++i)
       seen = "../" + seen;
-  const Status made = store_.parts().live().SetXattr(kRoot, found->node, "user.varve.clone_of",
-                                                     AsBytes(seen), 0);
+  const Status made =
+      store_.parts().live().SetXattr(kRoot, found->node, "user.varve.clone_of", AsBytes(seen), 0);
   if (!Ended("clone " + path + " " + place.path(), made)) return;
   const TreePointer shown = Copy(source);
   clone->names = shown->names;
