@@ -43,8 +43,6 @@ class Clones {
   Status RemoveName(InodeNumber parent, uint64_t slot, Batch* batch);
   Result<bool> IsEmpty(InodeNumber directory);
   Result<std::vector<NamedEntry>> List(InodeNumber directory, uint64_t after_slot, size_t limit);
-  // Every name of a clone gets its inode, as if it had been looked up.
-  Status LookUpAll(InodeNumber directory);
 
   // What a directory is a clone of, if it is one.
   Result<std::optional<CloneRecord>> Of(InodeNumber directory);

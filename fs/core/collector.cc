@@ -157,6 +157,13 @@ Status Collector::RunAll(CollectReport* report) {
     report->hot_bytes = DropHot();
     RETURN_IF_ERROR(d_.commit());  // their files go with it
   }
+  if (report->options.thorough && apply) {
+    // What was removed since the last capture goes as well, if no rule keeps it: the past
+    // of the present moment is not judged.
+    EnterStep("capturing");
+    const Status captured = d_.capture();
+    if (!captured.ok()) LogWarning("not captured before a collection: {}", captured.ToString());
+  }
   CollectContents contents({d_.tree, d_.files, d_.contents, d_.hot}, go_on);
 
   EnterStep("versions");

@@ -64,7 +64,8 @@ class Collector {
     Digester& digester;
     HotCache& hot;
     Clock& clock;
-    std::function<Status()> commit;  // what was applied is durable then
+    std::function<Status()> commit;   // what was applied is durable then
+    std::function<Status()> capture;  // of all directories that changed
   };
   explicit Collector(const Dependencies& dependencies) : d_(dependencies) {}
   ~Collector() { Stop(); }

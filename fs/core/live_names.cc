@@ -210,8 +210,16 @@ Result<std::vector<NamedEntry>> LiveNodes::Names(InodeNumber directory, uint64_t
 }
 
 Status LiveNodes::LookUpAll(InodeNumber directory) {
-  MutexLock lock(d_.tree.mutex());
-  return d_.clones.LookUpAll(directory);
+  constexpr size_t kAtOnce = 256;  // so long others wait
+  for (uint64_t after_slot = 0;;) {
+    MutexLock lock(d_.tree.mutex());
+    ASSIGN_OR_RETURN(const std::optional<CloneRecord> clone, d_.clones.Of(directory));
+    if (!clone) return Status();
+    ASSIGN_OR_RETURN(const std::vector<NamedEntry> entries,
+                     d_.clones.List(directory, after_slot, kAtOnce));
+    if (entries.empty()) return Status();
+    after_slot = entries.back().slot;
+  }
 }
 
 void LiveNodes::Fence(const std::string& reason) {
