@@ -160,9 +160,9 @@ Status Collector::RunAll(CollectReport* report) {
   if (report->options.thorough && apply) {
     // What was removed since the last capture goes as well, if no rule keeps it: the past
     // of the present moment is not judged.
-    EnterStep("capturing");
-    const Status captured = d_.capture();
-    if (!captured.ok()) LogWarning("not captured before a collection: {}", captured.ToString());
+    EnterStep("settling");
+    const Status settled = d_.settle();
+    if (!settled.ok()) LogWarning("not captured before a collection: {}", settled.ToString());
   }
   CollectContents contents({d_.tree, d_.files, d_.contents, d_.hot}, go_on);
 

@@ -64,8 +64,9 @@ class Collector {
     Digester& digester;
     HotCache& hot;
     Clock& clock;
-    std::function<Status()> commit;   // what was applied is durable then
-    std::function<Status()> capture;  // of all directories that changed
+    std::function<Status()> commit;  // what was applied is durable then
+    // What was removed is gone, and all directories that changed are captured.
+    std::function<Status()> settle;
   };
   explicit Collector(const Dependencies& dependencies) : d_(dependencies) {}
   ~Collector() { Stop(); }

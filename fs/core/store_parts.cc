@@ -64,9 +64,13 @@ Status StoreParts::MakeNodes(const Options& options) {
         CaptureDirectories();
         if (room_->Housekeep()) collector_->Hurry();
       }});
-  collector_ = std::make_unique<Collector>(Collector::Dependencies{
-      *tree_, *files_, *contents_, *packs_, *digester_, *hot_, base_.clock,
-      [this] { return CommitOnFullDisk(); }, [this] { return capture_->CaptureAll(); }});
+  collector_ = std::make_unique<Collector>(
+      Collector::Dependencies{*tree_, *files_, *contents_, *packs_, *digester_, *hot_, base_.clock,
+                              [this] { return CommitOnFullDisk(); },
+                              [this] {
+                                live_->RemoveForgotten();  // which waits for others, or a second
+                                return capture_->CaptureAll();
+                              }});
   scrubber_ = std::make_unique<Scrubber>(
       Scrubber::Dependencies{*tree_, *packs_, base_.clock, base_.scrub_wait});
   return scrubber_->Load();
