@@ -157,7 +157,7 @@ Status Collector::RunAll(CollectReport* report) {
     report->hot_bytes = DropHot();
     RETURN_IF_ERROR(d_.commit());  // their files go with it
   }
-  if (report->options.thorough && apply) {
+  if (report->options.thorough) {  // a dry run tells what a real one would do
     // What was removed since the last capture goes as well, if no rule keeps it: the past
     // of the present moment is not judged.
     EnterStep("settling");
