@@ -9,17 +9,12 @@ and half the speed of the original.
 """
 
 import argparse
-import json
 import os
 import shutil
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "mount"))
-from mounts import Mount  # noqa: E402
+import one_mount
 
 NAMES = 2000  # of the directory that is cloned again and again
 
@@ -92,18 +87,7 @@ def main():
     parser.add_argument("--depth", type=int, default=100)
     parser.add_argument("--changed", type=int, default=1, help="files, in each clone")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--program", default=os.environ.get("VARVE", "build/release/varve"))
-    parser.add_argument("--base", help="where the store and the mount point are made")
-    settings = parser.parse_args()
-    base = tempfile.mkdtemp(prefix="varve-bench-", dir=settings.base)
-    mount = Mount(base, "clones", os.path.realpath(settings.program))
-    try:
-        mount.start()
-        print(json.dumps(measure(settings, mount), indent=1))
-    finally:
-        subprocess.run([mount.program, "umount", mount.root], check=False)
-        mount.destroy()
-        shutil.rmtree(base, ignore_errors=True)
+    one_mount.run(parser, "clones", measure)
 
 
 if __name__ == "__main__":

@@ -9,18 +9,13 @@ which is v1 unless making the tree took so long that it was captured meanwhile.
 """
 
 import argparse
-import json
 import os
 import random
-import shutil
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "mount"))
-from mounts import Mount, drop_caches  # noqa: E402
+import one_mount
+from mounts import drop_caches  # found by one_mount
 
 
 def milliseconds(function):
@@ -111,18 +106,7 @@ def main():
     parser.add_argument("--captures", type=int, default=1000)
     parser.add_argument("--changed", type=int, default=10)
     parser.add_argument("--versions", type=int, default=10_000, help="at the end, to be listed")
-    parser.add_argument("--program", default=os.environ.get("VARVE", "build/release/varve"))
-    parser.add_argument("--base", help="where the store and the mount point are made")
-    settings = parser.parse_args()
-    base = tempfile.mkdtemp(prefix="varve-bench-", dir=settings.base)
-    mount = Mount(base, "history", os.path.realpath(settings.program))
-    try:
-        mount.start()
-        print(json.dumps(measure(settings, mount), indent=1))
-    finally:
-        subprocess.run([mount.program, "umount", mount.root], check=False)
-        mount.destroy()
-        shutil.rmtree(base, ignore_errors=True)
+    one_mount.run(parser, "history", measure)
 
 
 if __name__ == "__main__":
