@@ -10,7 +10,6 @@ namespace varve {
 
 Status LiveFiles::LoadRecordLocked(OpenFile& file) {
   ASSIGN_OR_RETURN(file.record, d_.tree.Content(file.content));
-  file.begun = false;
   file.foreign = file.record.inode != file.inode;
   if (!file.foreign) return Status();
   file.record.captured = file.record.stored = file.record.durable = true;

@@ -223,6 +223,7 @@ Status LiveFiles::RevertLocked(OpenFile& file) {
   RETURN_IF_ERROR(d_.tree.Apply(batch));
   file.content = left.base;
   file.record = base;
+  file.begun = false;
   if (file.content != 0) RETURN_IF_ERROR(LoadRecordLocked(file));
   if (hot) {  // readers go on with the same staging file
     NoteHotLocked();

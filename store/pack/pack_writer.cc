@@ -95,7 +95,8 @@ Status PackWriter::MakeRoom(uint64_t record_bytes) {
     CloseCurrent();
   }
   if (current_ == nullptr) RETURN_IF_ERROR(OpenPack());
-  RETURN_IF_ERROR(Allocate(AlignUp(current_->end + record_bytes, kBlockBytes)));
+  const uint64_t start = std::max<uint64_t>(current_->end, kHeaderBytes);  // of a new pack as well
+  RETURN_IF_ERROR(Allocate(AlignUp(start + record_bytes, kBlockBytes)));
   bool fits = false;
   {
     MutexLock lock(mutex_);

@@ -271,8 +271,9 @@ class PackWorld {
   if (::testing::Test::HasFailure()) return
 
 TEST(PackStoreSim, EqualsTheModel) {
+  const uint64_t seed = TestSeed();
   for (uint64_t round = TestRounds(10); round > 0; --round) {
-    PackWorld world(TestSeed());
+    PackWorld world(seed + round);
     for (int session = 0; session < 3; ++session) {
       world.Open();
       for (int step = 0; step < 150; ++step) {
@@ -287,8 +288,9 @@ TEST(PackStoreSim, EqualsTheModel) {
 }
 
 TEST(PackStoreSim, SurvivesCrashes) {
+  const uint64_t seed = TestSeed();
   for (uint64_t round = TestRounds(25); round > 0; --round) {
-    PackWorld world(TestSeed());
+    PackWorld world(seed + round);
     for (int session = 0; session < 6; ++session) {
       world.Open();
       ASSERT_TRUE(world.is_open());
@@ -347,8 +349,9 @@ TEST(PackStoreSim, SurvivesEveryFailingCall) {
 
 // A full disk: appends fail, all else holds, and space makes them work again.
 TEST(PackStoreSim, SurvivesAFullDisk) {
+  const uint64_t seed = TestSeed();
   for (uint64_t round = TestRounds(10); round > 0; --round) {
-    PackWorld world(TestSeed());
+    PackWorld world(seed + round);
     world.disk().SetCapacity(world.random().Between(200'000, 2'000'000));
     world.Open();
     bool was_full = false;
