@@ -306,6 +306,29 @@ TEST_F(CoreSimTest, ARenamedFileThatIsRewrittenFallsBackToItself) {
   EXPECT_EQ(*world.model().nodes.at(inode).bytes, *durable);
 }
 
+// What a file replaced while somebody wrote it, and no version names, goes with its last
+// handle: there is nothing to fall back to.
+TEST_F(CoreSimTest, AFileThatReplacedAnUnclosedOneIsCaptured) {
+  const LinkName name{kRootNode, "a"};
+  const LinkName other{kRootNode, "b"};
+  CoreWorld world(TestSeed());
+  world.Open();
+  ASSERT_TRUE(world.Create(other, O_WRONLY));
+  ASSERT_TRUE(world.Write(0, 0, "never closed"));
+  ASSERT_TRUE(world.Create(name, O_WRONLY));
+  ASSERT_TRUE(world.Write(1, 0, "closed, and written again"));
+  ASSERT_TRUE(world.Flush(1));
+  ASSERT_TRUE(world.Rename(name, other, 0));
+  ASSERT_TRUE(world.Flush(0) && world.Release(0));
+  world.ForgetNewest();
+  world.ForgetNewest();
+  world.RemoveForgotten();
+  ASSERT_TRUE(world.Write(0, 0, "CLOSED"));
+  ASSERT_TRUE(world.Make({kRootNode, "elsewhere"}, S_IFDIR | 0755));
+  ASSERT_TRUE(world.Pin(world.model().Find({kRootNode, "elsewhere"}), "pin"));
+  world.Check();
+}
+
 // One file, stored without a hot copy: who changes it gets an overlay.
 class OverlayFlushTest : public CoreSimTest {
  protected:

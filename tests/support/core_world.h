@@ -81,6 +81,8 @@ class CoreWorld {
   void Digest();
   void Beat();
   void Collect();
+  void ForgetNewest();     // the kernel does, of what it knows
+  void RemoveForgotten();  // what has no names and nobody knows any more
   void Wait(int64_t ns) { store_.clock().Advance(ns); }
 
   const Model& model() const { return states_.back(); }

@@ -72,18 +72,24 @@ std::optional<size_t> CoreWorld::AnyHandle(bool writable) {
   return all[random_.Below(all.size())];
 }
 
+void CoreWorld::ForgetNewest() {
+  if (known_.empty()) return;
+  const auto [node, lookups] = known_.back();
+  known_.pop_back();
+  store_.parts().live().Forget(node, lookups);
+  if (store_.crashed()) dead_ = true;
+}
+
+void CoreWorld::RemoveForgotten() {
+  store_.parts().live().RemoveForgotten();
+  if (store_.crashed()) dead_ = true;
+}
+
 void CoreWorld::Step() {
   if (!alive()) return;
   Wait(static_cast<int64_t>(random_.Below(30)) * kMillisecond);
-  if (!known_.empty() && random_.Chance(1, 8)) {
-    const auto [node, lookups] = known_.back();
-    known_.pop_back();
-    store_.parts().live().Forget(node, lookups);
-    if (store_.crashed()) {
-      dead_ = true;
-      return;
-    }
-  }
+  if (random_.Chance(1, 8)) ForgetNewest();
+  if (!alive()) return;
   const uint64_t dice = random_.Below(100);
   const std::optional<size_t> handle = AnyHandle(false);
   if (handle && dice < 48) {
