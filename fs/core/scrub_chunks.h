@@ -10,14 +10,12 @@
 #pragma once
 
 #include <functional>
-#include <unordered_set>
 #include <vector>
 
+#include "fs/core/chunk_users.h"
 #include "fs/core/scrub_packs.h"
 
 namespace varve {
-
-using ChunkIds = std::unordered_set<ChunkId, ChunkIdHash>;
 
 class ScrubChunks {
  public:

@@ -16,6 +16,7 @@ namespace {
 
 // Of the thread that looks into the index: it holds the tree's lock for moments.
 constexpr int kNice = 10;
+constexpr uint64_t kFilesLoggedMax = 1000;
 
 Status Stopped() { return Status(Code::kBusy, "the scrub was stopped"); }
 
@@ -149,8 +150,13 @@ Status Scrubber::RunAll(BackgroundThread* reader, ScrubReport* report) {
   ScrubChunks chunks({d_.tree.catalog(), d_.packs, before_read}, packs, report);
   RETURN_IF_ERROR(chunks.Run());
   if (chunks.damaged().empty()) return Status();
-  ScrubFiles files(d_.tree, [this] { return BeforeRead(0); });
-  return files.Find(chunks.damaged(), report);
+  ChunkUsers users(d_.tree, [this] { return BeforeRead(0); });
+  return users.Find(chunks.damaged(), [&](ChunkUsers::User user) {
+    if (report->damaged_files < kFilesLoggedMax)
+      LogError("scrub: {} lacks {} bytes, the first of them at byte {}", user.path, user.bytes,
+               user.first_byte);
+    report->AddFile(std::move(user.path));
+  });
 }
 
 Status Scrubber::BeforeRead(uint64_t bytes) {

@@ -11,7 +11,7 @@
 //          none. One run at a time. All other methods may be called concurrently.
 // Errors:  those of catalog and packs; they end a run and are told in its report. Damage
 //          is a result.
-// Memory:  as ScrubPacks, ScrubChunks, ScrubFiles say: about 10 MiB, and 16 bytes a chunk.
+// Memory:  as ScrubPacks, ScrubChunks, ChunkUsers say: about 10 MiB, and 16 bytes a chunk.
 #pragma once
 
 #include <functional>
@@ -20,7 +20,7 @@
 #include <thread>
 
 #include "fs/core/rate_limit.h"
-#include "fs/core/scrub_files.h"
+#include "fs/core/scrub_chunks.h"
 #include "store/base/mutex.h"
 
 namespace varve {

@@ -190,7 +190,7 @@ class ContentBench {
   void ReadAll(ContentId content) {
     const auto reader = OrDie(store_->OpenReader(content, size_, "bench"));
     for (uint64_t at = 0; at < size_; at += 4 * 128 * 1024)
-      for (const uint64_t part : {1, 0, 3, 2})
+      for (const uint64_t part : {1u, 0u, 3u, 2u})
         OrDie(reader->Read(at + part * 128 * 1024, 128 * 1024).status());
   }
 

@@ -86,7 +86,7 @@ TEST_P(AdapterTest, MappingsAndDirectIo) {
   char* const map =
       static_cast<char*>(mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0));
   ASSERT_NE(map, MAP_FAILED);
-  std::memcpy(map + 4096, "mapped", 6);
+  std::string("mapped").copy(map + 4096, 6);
   ASSERT_EQ(msync(map, 8192, MS_SYNC), 0);
   std::array<char, 6> bytes{};
   EXPECT_EQ(pread(file.get(), bytes.data(), 6, 4096), 6);

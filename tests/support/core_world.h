@@ -158,7 +158,7 @@ class CoreWorld {
   bool WasCaptured(InodeNumber inode);
   void CaptureEnding(Model* model, InodeNumber inode) const;
   void Captured(InodeNumber inode);
-  void SetBytes(Model* model, InodeNumber inode, BytesPointer bytes);
+  void SetBytes(Model* model, InodeNumber inode, const BytesPointer& bytes);
   void AddState(InodeNumber inode, const BytesPointer& bytes);
   void DropState(ContentId content, const BytesPointer& bytes);
   void LearnUnchanged(InodeNumber inode);

@@ -64,7 +64,7 @@ void CoreWorld::DropState(ContentId content, const BytesPointer& bytes) {
     facts->second.states.pop_back();
 }
 
-void CoreWorld::SetBytes(Model* model, InodeNumber inode, BytesPointer bytes) {
+void CoreWorld::SetBytes(Model* model, InodeNumber inode, const BytesPointer& bytes) {
   const auto node = model->nodes.find(inode);
   if (node == model->nodes.end()) return;
   node->second.bytes = bytes;

@@ -192,19 +192,17 @@ void CoreWorld::StepHandle(size_t index) {
     if (!handle.writable || Flush(index)) Release(index);
   } else if (dice < 5 && handle.writable) {
     Flush(index);
-  } else if (dice < 7) {
-    Read(index);
-  } else if (dice < 9) {
+  } else if (dice >= 7 && dice < 9) {
     Fsync(index);
-  } else if (dice < 10 && handle.writable) {
+  } else if (dice < 7 || !handle.writable) {
+    Read(index);
+  } else if (dice < 10) {
     Truncate(handle.inode, random_.Chance(1, 3) ? 0 : random_.Below(size + 5000), index);
-  } else if (dice < 11 && handle.writable && size > 0) {
+  } else if (dice < 11 && size > 0) {
     Punch(index, random_.Below(size), random_.Between(1, 10'000));
-  } else if (handle.writable) {
+  } else {
     const uint64_t at = random_.Chance(1, 2) ? size : random_.Below(size + 3000);
     Write(index, at, AnyBytes());
-  } else {
-    Read(index);
   }
 }
 

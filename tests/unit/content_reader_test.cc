@@ -20,7 +20,6 @@ using testing::Flat;
 using testing::Random;
 using testing::TestRounds;
 using testing::TestSeed;
-using testing::TestSource;
 
 constexpr uint64_t kKiB = 1u << 10;
 constexpr uint64_t kMiB = 1u << 20;
@@ -89,7 +88,7 @@ TEST(StreamDetector, FollowsSixStreamsWhoseReadsArriveOutOfOrder) {
   std::vector<uint64_t> ahead(6);
   for (uint64_t step = 0; step < 60 * kMiB; step += 512 * kKiB) {
     for (uint64_t s = 0; s < 6; ++s) {
-      for (const uint64_t part : {2, 0, 3, 1}) {
+      for (const uint64_t part : {2u, 0u, 3u, 1u}) {
         const uint64_t at = s * 100 * kMiB + step + part * 128 * kKiB;
         ahead[s] += Size(streams.OnRead({at, at + 128 * kKiB}, kContent, ~uint64_t{0}));
       }

@@ -12,7 +12,6 @@ namespace varve {
 namespace {
 
 using testing::PackFixture;
-using testing::RandomBytes;
 using testing::SomeBytes;
 using testing::Stored;
 
@@ -42,7 +41,8 @@ TEST_F(PackMoveTest, WhatIsMovedIsTheSame) {
   Reopen();
   std::vector<Stored> stored = AppendMany(400, 120'000, 1);
   // The largest there are, and the smallest.
-  for (const uint64_t seed : {2, 4, 5}) stored.push_back(Append(SomeBytes(kChunkBytesMax, seed)));
+  for (const uint64_t seed : {2u, 4u, 5u})
+    stored.push_back(Append(SomeBytes(kChunkBytesMax, seed)));
   stored.push_back(Append({7}));
   ASSERT_TRUE(store_->Seal().ok());
   const std::vector<uint32_t> old = store_->Packs();
@@ -87,7 +87,7 @@ TEST_F(PackMoveTest, ADamagedOneStays) {
   EXPECT_FALSE(store_->Move(moves).ok());
   const auto expected = [](size_t i) {
     if (i == 14) return Code::kNotFound;
-    for (const size_t damaged : {3, 5, 7, 8, 10, 11, 12, 13})
+    for (const size_t damaged : {3u, 5u, 7u, 8u, 10u, 11u, 12u, 13u})
       if (i == damaged) return Code::kCorrupt;
     return Code::kOk;
   };

@@ -1,9 +1,9 @@
-// Tells which files and versions need damaged chunks, by the paths that users know.
+// Tells which files and versions have some of a set of chunks, by the paths that users know.
 //
 // Chunks lead to contents by their recipes, contents to names: of live files, of versions
 // (`D/.varve/versions/FILE/0003`), of what is changed in place and not stored yet, and
 // where none of these has it, of what captured directories show. Paths begin at the
-// mount's root. Reads all of those tables, so it is done only when there is damage.
+// mount's root. Reads all of those tables: for damage, and for what is purged.
 //
 // Threads: belongs to one thread; takes Tree::mutex() for one file at a time.
 // Errors:  those of the catalog; what `go_on` fails with.
@@ -15,23 +15,30 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "fs/core/row_pages.h"
-#include "fs/core/scrub_chunks.h"
 #include "fs/core/tree.h"
 
 namespace varve {
 
-class ScrubFiles {
- public:
-  // `go_on` is asked between pages; what it fails with ends the search.
-  ScrubFiles(Tree& tree, std::function<Status()> go_on) : tree_(tree), go_on_(std::move(go_on)) {}
+using ChunkIds = std::unordered_set<ChunkId, ChunkIdHash>;
 
-  Status Find(const ChunkIds& damaged, ScrubReport* report);
+class ChunkUsers {
+ public:
+  struct User {
+    std::string path;
+    uint64_t bytes = 0;       // of those chunks
+    uint64_t first_byte = 0;  // where the first of them begins
+  };
+  // `go_on` is asked between pages; what it fails with ends the search.
+  ChunkUsers(Tree& tree, std::function<Status()> go_on) : tree_(tree), go_on_(std::move(go_on)) {}
+
+  Status Find(const ChunkIds& chunks, std::function<void(User)> found);
 
  private:
-  struct Loss {
+  struct Use {
     uint64_t bytes = 0;
     uint64_t first_byte = 0;
     bool named = false;
@@ -42,19 +49,19 @@ class ScrubFiles {
   };
 
   Status Walk(char table, const std::function<Status(std::string_view, std::string_view)>& visit);
-  Status FindContents(const ChunkIds& damaged);
+  Status FindContents(const ChunkIds& chunks);
   Status FindOverlays();
   Status NameLiveFiles();
   Status FindVersions();
   Status NameVersions();
   Status NameCaptured();
-  Status NameInode(InodeNumber inode, Loss* loss);
-  void Name(std::string path, Loss* loss);
+  Status NameInode(InodeNumber inode, Use* use);
+  void Name(std::string path, Use* use);
 
   Tree& tree_;
   const std::function<Status()> go_on_;
-  ScrubReport* report_ = nullptr;
-  std::unordered_map<ContentId, Loss> losses_;
+  std::function<void(User)> found_;
+  std::unordered_map<ContentId, Use> uses_;
   std::vector<Version> versions_;
   std::unordered_map<HistoryId, InodeNumber> directories_;  // of those versions
 };

@@ -1,15 +1,12 @@
-#include "fs/core/scrub_files.h"
+#include "fs/core/chunk_users.h"
 
 #include <fmt/format.h>
 
 #include "fs/core/content_recipe.h"
 #include "fs/core/history.h"
-#include "store/base/log.h"
 
 namespace varve {
 namespace {
-
-constexpr uint64_t kLoggedMax = 1000;
 
 std::string Join(std::string directory, std::string_view name) {
   if (directory != "/") directory.push_back('/');
@@ -24,9 +21,9 @@ std::string_view VersionedName(std::string_view row_key) {
 
 }  // namespace
 
-Status ScrubFiles::Find(const ChunkIds& damaged, ScrubReport* report) {
-  report_ = report;
-  RETURN_IF_ERROR(FindContents(damaged));
+Status ChunkUsers::Find(const ChunkIds& chunks, std::function<void(User)> found) {
+  found_ = std::move(found);
+  RETURN_IF_ERROR(FindContents(chunks));
   RETURN_IF_ERROR(FindOverlays());
   RETURN_IF_ERROR(FindVersions());
   RETURN_IF_ERROR(NameLiveFiles());
@@ -34,7 +31,7 @@ Status ScrubFiles::Find(const ChunkIds& damaged, ScrubReport* report) {
   return NameCaptured();
 }
 
-Status ScrubFiles::Walk(char table,
+Status ChunkUsers::Walk(char table,
                         const std::function<Status(std::string_view, std::string_view)>& visit) {
   return ForEachPage(tree_.catalog(), key::Table(table), [&](const RowPage& page) -> Status {
     for (const auto& [row_key, row] : page) RETURN_IF_ERROR(visit(row_key, row));
@@ -43,15 +40,15 @@ Status ScrubFiles::Walk(char table,
 }
 
 // What does not decode is fsck's business.
-Status ScrubFiles::FindContents(const ChunkIds& damaged) {
+Status ChunkUsers::FindContents(const ChunkIds& chunks) {
   return Walk(key::kRecipe, [&](std::string_view row_key, std::string_view row) {
     const Result<RecipeSegment> segment = DecodeSegment(key::Offset(row_key), row);
     if (!segment.ok()) return Status();
     uint64_t position = segment->begin_bytes;
     for (const Piece& piece : segment->pieces) {
-      if (!piece.hole() && damaged.contains(piece.id)) {
-        Loss& loss = losses_.try_emplace(key::Id(row_key), Loss{0, position}).first->second;
-        loss.bytes += piece.size_bytes;
+      if (!piece.hole() && chunks.contains(piece.id)) {
+        Use& use = uses_.try_emplace(key::Id(row_key), Use{0, position}).first->second;
+        use.bytes += piece.size_bytes;
       }
       position += piece.size_bytes;
     }
@@ -59,31 +56,31 @@ Status ScrubFiles::FindContents(const ChunkIds& damaged) {
   });
 }
 
-Status ScrubFiles::FindOverlays() {
-  std::vector<std::pair<ContentId, Loss>> overlays;
+Status ChunkUsers::FindOverlays() {
+  std::vector<std::pair<ContentId, Use>> overlays;
   const Status walked =
       Walk(key::kContent, [&](std::string_view row_key, std::string_view row) -> Status {
         const Result<ContentRecord> record = ContentRecord::Decode(row);
         if (!record.ok() || record->stored || !record->overlay) return Status();
-        if (const auto base = losses_.find(record->base); base != losses_.end())
+        if (const auto base = uses_.find(record->base); base != uses_.end())
           overlays.emplace_back(key::Id(row_key), base->second);
         return Status();
       });
-  losses_.insert(overlays.begin(), overlays.end());
+  uses_.insert(overlays.begin(), overlays.end());
   return walked;
 }
 
-Status ScrubFiles::FindVersions() {
+Status ChunkUsers::FindVersions() {
   return Walk(key::kVersion, [&](std::string_view row_key, std::string_view row) {
     const Result<VersionRecord> version = VersionRecord::Decode(row);
-    if (!version.ok() || !losses_.contains(version->content)) return Status();
+    if (!version.ok() || !uses_.contains(version->content)) return Status();
     versions_.push_back({std::string(row_key), version->content});
     directories_.try_emplace(key::Id(row_key), 0);
     return Status();
   });
 }
 
-Status ScrubFiles::NameLiveFiles() {
+Status ChunkUsers::NameLiveFiles() {
   return Walk(key::kInode, [&](std::string_view row_key, std::string_view row) {
     const Result<InodeRecord> record = InodeRecord::Decode(row);
     if (!record.ok() || record->links == 0) return Status();
@@ -92,12 +89,12 @@ Status ScrubFiles::NameLiveFiles() {
       if (wanted != directories_.end()) wanted->second = key::Id(row_key);
       return Status();
     }
-    const auto loss = losses_.find(record->content);
-    return loss == losses_.end() ? Status() : NameInode(key::Id(row_key), &loss->second);
+    const auto use = uses_.find(record->content);
+    return use == uses_.end() ? Status() : NameInode(key::Id(row_key), &use->second);
   });
 }
 
-Status ScrubFiles::NameInode(InodeNumber inode, Loss* loss) {
+Status ChunkUsers::NameInode(InodeNumber inode, Use* use) {
   std::vector<std::string> paths;
   {
     MutexLock lock(tree_.mutex());
@@ -106,11 +103,11 @@ Status ScrubFiles::NameInode(InodeNumber inode, Loss* loss) {
     ASSIGN_OR_RETURN(const std::vector<LinkName> names, tree_.Names(inode, *record));
     for (const LinkName& name : names) paths.push_back(Join(tree_.PathOf(name.parent), name.name));
   }
-  for (std::string& path : paths) Name(std::move(path), loss);
+  for (std::string& path : paths) Name(std::move(path), use);
   return Status();
 }
 
-Status ScrubFiles::NameVersions() {
+Status ChunkUsers::NameVersions() {
   for (const Version& version : versions_) {
     const InodeNumber directory = directories_.at(key::Id(version.row_key));
     const std::string_view name = VersionedName(version.row_key);
@@ -123,31 +120,28 @@ Status ScrubFiles::NameVersions() {
       path = Join(tree_.PathOf(directory),
                   fmt::format(".varve/versions/{}/{}", name, VersionName(number)));
     }
-    Name(std::move(path), &losses_.at(version.content));
+    Name(std::move(path), &uses_.at(version.content));
   }
   return Status();
 }
 
-Status ScrubFiles::NameCaptured() {
+Status ChunkUsers::NameCaptured() {
   return Walk(key::kSaved, [&](std::string_view row_key, std::string_view row) {
     if (key::SavedKey(row_key)[0] != key::kInode) return Status();
     const Result<SavedRow> saved = SavedRow::Decode(row);
     if (!saved.ok() || !saved->row) return Status();
     const Result<InodeRecord> inode = InodeRecord::Decode(*saved->row);
     if (!inode.ok()) return Status();
-    const auto loss = losses_.find(inode->content);
-    if (loss == losses_.end() || loss->second.named) return Status();
-    Name(fmt::format("\"{}\" as a captured directory shows it", inode->name), &loss->second);
+    const auto use = uses_.find(inode->content);
+    if (use == uses_.end() || use->second.named) return Status();
+    Name(fmt::format("\"{}\" as a captured directory shows it", inode->name), &use->second);
     return Status();
   });
 }
 
-void ScrubFiles::Name(std::string path, Loss* loss) {
-  loss->named = true;
-  if (report_->damaged_files < kLoggedMax)
-    LogError("scrub: {} lacks {} bytes, the first of them at byte {}", path, loss->bytes,
-             loss->first_byte);
-  report_->AddFile(std::move(path));
+void ChunkUsers::Name(std::string path, Use* use) {
+  use->named = true;
+  found_({std::move(path), use->bytes, use->first_byte});
 }
 
 }  // namespace varve
