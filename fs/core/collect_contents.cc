@@ -54,6 +54,7 @@ Status CollectContents::MarkBases() {
           const bool needs_base = !record.stored || record.torn;
           if (!record.stored) live_.Add(key::Id(row_key));
           if (needs_base && record.base != 0) live_.Add(record.base);
+          if (needs_base && record.replaced != 0) live_.Add(record.replaced);
         }
         return pause_() ? Status() : Status(Code::kBusy, "the collection was stopped");
       });

@@ -45,7 +45,10 @@ void AppendNamedContents(std::string_view row_key, std::string_view row,
       if (const auto record = VersionRecord::Decode(row); record.ok()) append(record->content);
       break;
     case key::kContent:
-      if (const auto record = ContentRecord::Decode(row); record.ok()) append(record->base);
+      if (const auto record = ContentRecord::Decode(row); record.ok()) {
+        append(record->base);
+        append(record->replaced);
+      }
       break;
     case key::kSaved:
       if (key::SavedKey(row_key)[0] != key::kInode) break;

@@ -80,8 +80,8 @@ Result<InodeRecord> DirectoryCapture::LastClosedLocked(InodeNumber inode, InodeR
   record.content = 0;
   record.size_bytes = record.hole_bytes = 0;
   ASSIGN_OR_RETURN(ContentRecord content, d_.tree.Content(written));
-  for (unsigned looked = 0; content.base != 0 && looked < kVersionsLookedAt; ++looked) {
-    const ContentId base = content.base;
+  for (unsigned looked = 0; content.falls_back_to() != 0 && looked < kVersionsLookedAt; ++looked) {
+    const ContentId base = content.falls_back_to();
     ASSIGN_OR_RETURN(content, d_.tree.Content(base));
     if (!content.captured) continue;
     record.content = base;

@@ -14,7 +14,7 @@ Status LiveFiles::LoadRecordLocked(OpenFile& file) {
   if (!file.foreign) return Status();
   file.record.captured = file.record.stored = file.record.durable = true;
   file.record.overlay = false;
-  file.record.stage = file.record.base = 0;
+  file.record.stage = file.record.base = file.record.replaced = 0;
   return Status();
 }
 
@@ -49,6 +49,7 @@ Status LiveFiles::AppendOwnCopyLocked(const ContentRecord& original, StageId cop
   own.overlay = original.overlay;
   own.stage = copy;
   own.base = original.overlay ? original.base : file.content;
+  own.replaced = original.overlay ? file.content : 0;
   own.inode = file.inode;
   own.size_bytes = original.overlay ? original.size_bytes : 0;
   ASSIGN_OR_RETURN(const ContentId content, d_.tree.NewId());

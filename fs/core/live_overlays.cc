@@ -24,6 +24,7 @@ Status LiveFiles::BeginOverlayLocked(OpenFile& file, InodeRecord* record) {
   ASSIGN_OR_RETURN(Fresh fresh, NewContent(file.inode, file.content, &batch));
   RETURN_IF_ERROR(fresh.stage->Truncate(record->size_bytes));
   fresh.record.overlay = true;
+  fresh.record.replaced = file.content;
   Tree::PutContent(fresh.content, fresh.record, &batch);
   batch.Put(key::Extent(fresh.content, key::kBaseShown), EncodeOffset(record->size_bytes));
   record->content = fresh.content;
@@ -58,6 +59,7 @@ Status LiveFiles::TakeOverOverlayLocked(OpenFile& file, const ContentRecord& lef
   taken.overlay = true;
   taken.stage = file.record.stage;
   taken.base = file.record.base;
+  taken.replaced = file.content;
   taken.inode = file.inode;
   taken.size_bytes = file.record.size_bytes;
   OverlayBody::Parts parts;

@@ -82,15 +82,15 @@ Status LiveFiles::AppendSharedLocked(ContentId content, Batch* batch) {
 
 Status LiveFiles::AppendReplacingLocked(ContentId content, ContentId replaced, Batch* batch) {
   ASSIGN_OR_RETURN(ContentRecord record, d_.tree.Content(content));
-  if (record.stored || record.base != 0) return Status();
+  if (record.stored || record.falls_back_to() != 0) return Status();
   // What no version names goes with its inode.
   while (replaced != 0) {
     ASSIGN_OR_RETURN(const ContentRecord candidate, d_.tree.Content(replaced));
     if (candidate.captured) break;
-    replaced = candidate.base;
+    replaced = candidate.falls_back_to();
   }
   if (replaced == 0) return Status();
-  record.base = replaced;
+  (record.overlay ? record.replaced : record.base) = replaced;
   PutPendingLocked(content, record, batch);
   return Status();
 }

@@ -6,6 +6,7 @@ namespace varve {
 namespace {
 
 constexpr uint8_t kLayout = 1;
+constexpr uint8_t kContentLayout = 2;
 constexpr uint8_t kEntryOfMoment = 2;  // a directory entry with a moment
 
 void PutTime(ByteWriter* out, const struct timespec& time) {
@@ -100,15 +101,16 @@ Result<DirentRecord> DirentRecord::Decode(std::string_view bytes) {
 std::string ContentRecord::Encode() const {
   std::string bytes;
   ByteWriter out(&bytes);
-  out.U8(kLayout);
+  out.U8(kContentLayout);
   unsigned flags = 0;
   unsigned bit = 0;
-  for (const bool flag : {captured, stored, durable, overlay, torn, complete, shared})
+  for (const bool flag : {captured, stored, durable, overlay, torn, complete, shared, purged})
     flags |= static_cast<unsigned>(flag) << bit++;
   out.U8(static_cast<uint8_t>(flags));
   out.U8(static_cast<uint8_t>(format));
   out.Varint(stage);
   out.Varint(base);
+  out.Varint(replaced);
   out.Varint(size_bytes);
   out.Varint(inode);
   out.Text(incomplete_reason);
@@ -118,15 +120,16 @@ std::string ContentRecord::Encode() const {
 Result<ContentRecord> ContentRecord::Decode(std::string_view bytes) {
   ByteReader in(bytes);
   ContentRecord record;
-  const bool known = in.U8() == kLayout;
+  const bool known = in.U8() == kContentLayout;
   const unsigned flags = in.U8();
   unsigned bit = 0;
   for (bool* flag : {&record.captured, &record.stored, &record.durable, &record.overlay,
-                     &record.torn, &record.complete, &record.shared})
+                     &record.torn, &record.complete, &record.shared, &record.purged})
     *flag = (flags >> bit++ & 1) != 0;
   record.format = static_cast<ContentFormat>(in.U8());
   record.stage = in.Varint();
   record.base = in.Varint();
+  record.replaced = in.Varint();
   record.size_bytes = in.Varint();
   record.inode = in.Varint();
   record.incomplete_reason = in.Text();

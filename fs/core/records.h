@@ -71,12 +71,17 @@ struct ContentRecord {
   bool torn = false;     // a power cut left nothing of it
   bool shared = false;   // a name that its inode lost lists it too: it goes on no more
   bool complete = true;  // as its format defines it; plain content always is
+  bool purged = false;   // nothing is left of it, because somebody wanted that
   ContentFormat format = ContentFormat::kPlain;
   StageId stage = 0;
-  ContentId base = 0;  // what it was changed from: overlay base, and what a power cut falls back to
+  ContentId base = 0;       // what it was changed from; of an overlay, what its bytes lie upon
+  ContentId replaced = 0;   // by an overlay: that need not be its base
   uint64_t size_bytes = 0;  // authoritative when captured or an overlay
   InodeNumber inode = 0;    // whose content it is, or was
   std::string incomplete_reason;
+
+  // What a power cut leaves, if it comes before this one is durable.
+  ContentId falls_back_to() const { return overlay ? replaced : base; }
 
   std::string Encode() const;
   static Result<ContentRecord> Decode(std::string_view bytes);

@@ -236,7 +236,7 @@ Status Recovery::ClampOverlay(ContentId content, uint64_t size, Batch* batch) {
 }
 
 bool Recovery::IsDurable(const ContentRecord& record) {
-  if (record.torn) return false;
+  if (record.torn || record.purged) return false;
   if (record.stored) return true;
   return record.durable && stages_.Open(record.stage, OpenMode::kRead).ok();
 }
@@ -251,7 +251,7 @@ Result<Recovery::Found> Recovery::DurableOrBase(const VersionRecord& version,
     if (!row) break;
     ASSIGN_OR_RETURN(const ContentRecord record, ContentRecord::Decode(*row));
     if (IsDurable(record)) return Found{content, record.size_bytes, version.modify_time};
-    content = record.base;
+    content = record.falls_back_to();
     if (listed.contains(content)) break;
   }
   return Found();
@@ -261,9 +261,7 @@ Result<Recovery::Found> Recovery::NewestDurable(const InodeRecord& record, Lost*
   const ContentId lost = lost_content->staged.content;
   Found found;
   // It was open, so no version names it yet. What it was changed from has none here if it
-  // was renamed since: older ones are another file's. An overlay's base says only what its
-  // bytes lie upon.
-  const bool knows_origin = !lost_content->record.overlay;
+  // was renamed since: older ones are another file's.
   VersionRecord open;
   open.content = lost;
   open.modify_time = record.modify_time;
@@ -287,7 +285,7 @@ Result<Recovery::Found> Recovery::NewestDurable(const InodeRecord& record, Lost*
     // overlay's that was continued as another one, or what an fsync captured.
     Contents listed;
     for (const auto& [row_key, version] : versions) listed.insert(version.content);
-    if (found.content == 0 && knows_origin && !listed.contains(lost)) {
+    if (found.content == 0 && !listed.contains(lost)) {
       ASSIGN_OR_RETURN(found, DurableOrBase(open, listed));
     }
     for (auto it = versions.rbegin(); it != versions.rend(); ++it) {
@@ -316,9 +314,8 @@ Status Recovery::CopyPending(InodeNumber inode, Found* found, Batch* batch) {
     batch->Put(key::Extent(content, key::kBaseShown), EncodeOffset(base_shown));
     for (const ByteRange& extent : extents.shown().All())
       batch->Put(key::Extent(content, extent.begin), EncodeOffset(extent.end));
-  } else {
-    record.base = found->content;
   }
+  (record.overlay ? record.replaced : record.base) = found->content;
   Tree::PutContent(content, record, batch);
   Tree::PutStageOwner(record.stage, content, batch);
   report_.pending.push_back(content);
@@ -365,7 +362,7 @@ Status Recovery::FallBack(const Staged& staged, const ContentRecord& record, Fou
   torn.complete = false;
   torn.incomplete_reason = "a power cut came before its content was durable";
   torn.inode = record.inode;
-  torn.base = record.base;  // whoever replaced this one falls back past it
+  torn.base = record.falls_back_to();  // whoever replaced this one falls back past it
   // Versions under names that its inode lost may list it still.
   if (record.captured) Tree::PutContent(staged.content, torn, &batch);
   Result<InodeRecord> inode = tree_.Inode(record.inode);

@@ -122,7 +122,9 @@ Status StageArea::Copy(StageId source_id, StageId id) {
       if (step == 0) break;
       done += step;
     }
-    return Status();
+    // Recovery tells by its time whether a staging file was written since its capture.
+    const struct timespec times[2] = {stat.st_atim, stat.st_mtim};
+    return copy->SetTimes(times);
   }();
   if (!copied.ok()) Remove(id);
   return copied;

@@ -26,9 +26,8 @@ namespace varve::testing {
 // What is known of a content beyond the rows that name it.
 struct ContentFacts {
   bool stored = false;
-  bool promised = false;  // it survives a power cut
-  bool torn = false;      // an earlier one took it
-  bool overlay = false;
+  bool promised = false;    // it survives a power cut
+  bool torn = false;        // an earlier one took it
   int64_t captured_ns = 0;  // in this life
   ContentId base = 0;
   ContentId replaced = 0;  // by a rename, which may be lost

@@ -39,8 +39,7 @@ void CoreWorld::Learn(InodeNumber inode) {
   if (node.content == 0) return;
   const auto [facts, fresh] = contents_.try_emplace(node.content);
   if (!fresh) return;
-  facts->second.base = Peek(node.content).base;
-  facts->second.overlay = Peek(node.content).overlay;
+  facts->second.base = Peek(node.content).falls_back_to();
   facts->second.states = {node.bytes};
 }
 

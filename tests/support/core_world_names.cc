@@ -130,7 +130,7 @@ bool CoreWorld::Rename(const LinkName& from, const LinkName& to, unsigned flags)
   op.expected = op.after.Rename(from, to, flags, captured_);
   op.settle = [&] {
     const auto facts = contents_.find(model().nodes.at(model().Find(to)).content);
-    if (facts != contents_.end()) facts->second.replaced = Peek(facts->first).base;
+    if (facts != contents_.end()) facts->second.replaced = Peek(facts->first).falls_back_to();
   };
   return Execute(std::move(op));
 }

@@ -163,8 +163,7 @@ void CoreWorld::Restart(Model model, const Dump& dump, Moment moment) {
     facts.stored = record.stored;
     facts.promised = record.stored || record.durable;
     facts.torn = record.torn;
-    facts.overlay = record.overlay;
-    facts.base = record.base;
+    facts.base = record.falls_back_to();
     if (before != contents_.end() && moment != Moment::kPowerCut && !facts.stored)
       facts.states = before->second.states;
     if (facts.states.empty() || *facts.states.back() != bytes)
@@ -229,13 +228,12 @@ void CoreWorld::LearnBases() {
     facts.stored = record->stored;
     facts.promised = record->stored || record->durable;
     facts.torn = record->torn;
-    facts.overlay = record->overlay;
-    facts.base = record->base;
+    facts.base = record->falls_back_to();
     const Result<std::string> bytes = ReadContent(store_.parts(), content);
     if (!bytes.ok()) return Fail("a content cannot be read: " + bytes.status().ToString());
     facts.states = {MakeBytes(*bytes)};
     contents_[content] = std::move(facts);
-    next.push_back(record->base);
+    next.push_back(record->falls_back_to());
   }
 }
 
