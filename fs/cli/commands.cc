@@ -13,6 +13,7 @@ void AddCommands(CLI::App& root, int* exit_code) {
   AddCloneCommand(root, exit_code);
   AddSyncCommand(root, exit_code);
   AddGcCommand(root, exit_code);
+  AddPurgeCommand(root, exit_code);
   AddScrubCommand(root, exit_code);
   AddFsckCommand(root, exit_code);
 }

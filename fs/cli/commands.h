@@ -24,6 +24,7 @@ void AddRestoreCommand(CLI::App& root, int* exit_code);
 void AddCloneCommand(CLI::App& root, int* exit_code);
 void AddSyncCommand(CLI::App& root, int* exit_code);
 void AddGcCommand(CLI::App& root, int* exit_code);
+void AddPurgeCommand(CLI::App& root, int* exit_code);
 void AddScrubCommand(CLI::App& root, int* exit_code);
 void AddFsckCommand(CLI::App& root, int* exit_code);
 

@@ -1,25 +1,22 @@
 #include <fmt/format.h>
 #include <sys/xattr.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 
+#include "fs/cli/await_run.h"
 #include "fs/cli/commands.h"
 #include "fs/cli/exit_code.h"
+#include "fs/cli/failure.h"
 #include "fs/cli/mount_point.h"
 #include "fs/cli/output.h"
 
 namespace varve {
 namespace {
-
-constexpr useconds_t kPollUs = 50'000;
 
 struct GcRequest {
   std::string path = ".";
@@ -28,31 +25,8 @@ struct GcRequest {
   bool json = false;
 };
 
-// What `.varve/status` says of collections; null when it cannot be read.
-nlohmann::json ReadCollection(const std::string& mount_point) {
-  std::ifstream file(mount_point + "/.varve/status");
-  std::ostringstream text;
-  text << file.rdbuf();
-  const auto status = nlohmann::json::parse(text.str(), nullptr, /*allow_exceptions=*/false);
-  return status.is_object() && status.contains("collection") ? status["collection"]
-                                                             : nlohmann::json();
-}
-
 uint64_t Number(const nlohmann::json& json, const char* name) {
   return json.is_object() ? json.value(name, uint64_t{0}) : 0;
-}
-
-// Until all runs that were asked for have ended.
-nlohmann::json AwaitCollection(const std::string& root) {
-  ProgressBar progress("collecting");
-  nlohmann::json collection = ReadCollection(root);
-  const uint64_t asked = Number(collection, "asked");
-  while (collection.is_object() && Number(collection, "finished") < asked) {
-    usleep(kPollUs);
-    collection = ReadCollection(root);
-    progress.Update(0, 0, collection.is_object() ? collection.value("step", "") : "");
-  }
-  return collection;
 }
 
 std::string Describe(const nlohmann::json& report, bool dry_run) {
@@ -88,12 +62,9 @@ ExitCode RunGc(const GcRequest& request) {
                    : fmt::format("{}: {}", Printable(root), std::strerror(errno)));
     return kFailed;
   }
-  const nlohmann::json collection = AwaitCollection(root);
-  if (!collection.is_object()) {
-    PrintError(fmt::format("{}: its status cannot be read", Printable(root)));
-    return kFailed;
-  }
-  const nlohmann::json& report = collection["last"];
+  const Result<StatusReport> status = AwaitCollection(found->mount, "collecting");
+  if (!status.ok()) return Fail(status.status());
+  const nlohmann::json report = nlohmann::json::parse(status->json())["collection"]["last"];
   const std::string error = report.value("error", "");
   if (request.json) {
     fmt::print("{}\n", report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));

@@ -1,7 +1,5 @@
 #include <fmt/format.h>
-#include <linux/limits.h>
 #include <sys/xattr.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -12,17 +10,17 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "fs/cli/await_run.h"
 #include "fs/cli/commands.h"
 #include "fs/cli/exit_code.h"
 #include "fs/cli/failure.h"
 #include "fs/cli/mount_point.h"
 #include "fs/cli/output.h"
-#include "fs/cli/status_report.h"
+#include "fs/cli/report_attribute.h"
 
 namespace varve {
 namespace {
 
-constexpr useconds_t kPollUs = 50'000;
 constexpr size_t kShownMax = 20;
 constexpr const char* kAttribute = "user.varve.scrub";
 
@@ -50,27 +48,14 @@ std::string Ask(const Options& options) {
 // Until the run that was asked for has ended.
 Status AwaitScrub(const Mount& mount) {
   ProgressBar bar("scrubbing");
-  ASSIGN_OR_RETURN(StatusReport now, StatusReport::Read(mount));
-  const uint64_t asked = now.Number("scrub/asked");
-  while (now.Number("scrub/finished") < asked) {
-    usleep(kPollUs);
-    ASSIGN_OR_RETURN(now, StatusReport::Read(mount));
-    const uint64_t done = now.Number("scrub/bytes_done");
-    const uint64_t total = now.Number("scrub/bytes_total");
-    bar.Update(done, total, fmt::format("{} of {}", HumanSize(done), HumanSize(total)));
-  }
-  return Status();
-}
-
-Result<nlohmann::json> ReadReport(const Mount& mount) {
-  std::string text(XATTR_SIZE_MAX, '\0');
-  const ssize_t size = getxattr(mount.root.c_str(), kAttribute, text.data(), text.size());
-  if (size < 0) return Status::Errno(errno, "cannot read the report of " + Printable(mount.root));
-  text.resize(static_cast<size_t>(size));
-  nlohmann::json report = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!report.is_object())
-    return Status(Code::kUnsupported, "the report of " + Printable(mount.root) + " is not JSON");
-  return report;
+  return AwaitRun(mount, "scrub",
+                  [&](const StatusReport& now) {
+                    const uint64_t done = now.Number("scrub/bytes_done");
+                    const uint64_t total = now.Number("scrub/bytes_total");
+                    bar.Update(done, total,
+                               fmt::format("{} of {}", HumanSize(done), HumanSize(total)));
+                  })
+      .status();
 }
 
 uint64_t Number(const nlohmann::json& report, const char* name) {
@@ -124,17 +109,17 @@ ExitCode Run(const Options& options) {
   if (options.stop) return kDone;
   const Status awaited = AwaitScrub(mount);
   if (!awaited.ok()) return Fail(awaited);
-  const Result<nlohmann::json> report = ReadReport(mount);
-  if (!report.ok()) return Fail(report.status());
-  fmt::print("{}",
-             options.json
-                 ? report->dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
-                 : Describe(mount, *report));
-  const std::string error = report->value("error", "");
+  const Result<std::string> read = ReadReportAttribute(mount, kAttribute);
+  if (!read.ok()) return Fail(read.status());
+  const nlohmann::json report = nlohmann::json::parse(*read);
+  fmt::print("{}", options.json
+                       ? report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"
+                       : Describe(mount, report));
+  const std::string error = report.value("error", "");
   if (!error.empty())
     PrintError(
         fmt::format("{}: the scrub ended early: {}", Printable(mount.root), Printable(error)));
-  if (!report->value("clean", false)) return kDamaged;
+  if (!report.value("clean", false)) return kDamaged;
   return error.empty() ? kDone : kFailed;
 }
 

@@ -21,8 +21,10 @@ std::string_view VersionedName(std::string_view row_key) {
 
 }  // namespace
 
-Status ChunkUsers::Find(const ChunkIds& chunks, std::function<void(User)> found) {
+Status ChunkUsers::Find(const ChunkIds& chunks, std::function<void(User)> found,
+                        std::function<bool(ContentId)> counts) {
   found_ = std::move(found);
+  counts_ = std::move(counts);
   RETURN_IF_ERROR(FindContents(chunks));
   RETURN_IF_ERROR(FindOverlays());
   RETURN_IF_ERROR(FindVersions());
@@ -42,6 +44,7 @@ Status ChunkUsers::Walk(char table,
 // What does not decode is fsck's business.
 Status ChunkUsers::FindContents(const ChunkIds& chunks) {
   return Walk(key::kRecipe, [&](std::string_view row_key, std::string_view row) {
+    if (counts_ && !counts_(key::Id(row_key))) return Status();
     const Result<RecipeSegment> segment = DecodeSegment(key::Offset(row_key), row);
     if (!segment.ok()) return Status();
     uint64_t position = segment->begin_bytes;

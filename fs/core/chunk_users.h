@@ -35,7 +35,9 @@ class ChunkUsers {
   // `go_on` is asked between pages; what it fails with ends the search.
   ChunkUsers(Tree& tree, std::function<Status()> go_on) : tree_(tree), go_on_(std::move(go_on)) {}
 
-  Status Find(const ChunkIds& chunks, std::function<void(User)> found);
+  // `counts`: contents that may be told; all, if it is empty.
+  Status Find(const ChunkIds& chunks, std::function<void(User)> found,
+              std::function<bool(ContentId)> counts = {});
 
  private:
   struct Use {
@@ -61,6 +63,7 @@ class ChunkUsers {
   Tree& tree_;
   const std::function<Status()> go_on_;
   std::function<void(User)> found_;
+  std::function<bool(ContentId)> counts_;
   std::unordered_map<ContentId, Use> uses_;
   std::vector<Version> versions_;
   std::unordered_map<HistoryId, InodeNumber> directories_;  // of those versions

@@ -32,13 +32,15 @@ Status CollectPacks::Choose() {
 }
 
 Result<CollectPacks::Freed> CollectPacks::Run(const std::map<uint32_t, PackContents>& live,
-                                              bool thorough) {
+                                              bool thorough, const std::set<uint32_t>& emptied) {
   // A place that only a running digest knows would be lost.
   std::erase_if(candidates_,
                 [&](const auto& candidate) { return d_.contents.UsesPack(candidate.first); });
   std::set<uint32_t> chosen = ChooseEmptiest(live, thorough);
+  for (const uint32_t pack : emptied)
+    if (candidates_.contains(pack)) chosen.insert(pack);
   if (chosen.empty()) return freed_;
-  RETURN_IF_ERROR(FreeJournals(&chosen));
+  RETURN_IF_ERROR(FreeJournals(emptied, &chosen));
   RETURN_IF_ERROR(MoveChunks(chosen));
   RETURN_IF_ERROR(d_.commit());
   for (const uint32_t pack : chosen) {
@@ -52,13 +54,17 @@ Result<CollectPacks::Freed> CollectPacks::Run(const std::map<uint32_t, PackConte
 
 // Journals do not move: a pack that holds some that a rebuild needs goes only if a base
 // takes their place, which costs as much as all rows.
-Status CollectPacks::FreeJournals(std::set<uint32_t>* chosen) {
+Status CollectPacks::FreeJournals(const std::set<uint32_t>& emptied, std::set<uint32_t>* chosen) {
   ASSIGN_OR_RETURN(const JournalSet journals, JournalSet::Find(d_.packs));
   std::set<uint32_t> needed = journals.NeededPacks();
   uint64_t held_bytes = 0;
-  for (const uint32_t pack : *chosen)
-    if (needed.contains(pack)) held_bytes += candidates_.at(pack);
-  if (held_bytes > d_.catalog.Stats().index_bytes / kBaseShare) {
+  bool any_emptied = false;
+  for (const uint32_t pack : *chosen) {
+    if (!needed.contains(pack)) continue;
+    held_bytes += candidates_.at(pack);
+    any_emptied |= emptied.contains(pack);
+  }
+  if (any_emptied || held_bytes > d_.catalog.Stats().index_bytes / kBaseShare) {
     const Status written = WriteBaseJournal(d_.packs, d_.catalog, d_.commit).status();
     if (!written.ok() && written.code() != Code::kNoSpace) return written;
     ASSIGN_OR_RETURN(const JournalSet left, JournalSet::Find(d_.packs));

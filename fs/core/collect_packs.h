@@ -41,10 +41,12 @@ class CollectPacks {
   Status Choose();
 
   // `live`: what of each pack is used. `thorough`: packs that have a little to gain, too.
-  Result<Freed> Run(const std::map<uint32_t, PackContents>& live, bool thorough);
+  // `emptied`: packs that go however full they are.
+  Result<Freed> Run(const std::map<uint32_t, PackContents>& live, bool thorough,
+                    const std::set<uint32_t>& emptied);
 
  private:
-  Status FreeJournals(std::set<uint32_t>* chosen);
+  Status FreeJournals(const std::set<uint32_t>& emptied, std::set<uint32_t>* chosen);
   std::set<uint32_t> ChooseEmptiest(const std::map<uint32_t, PackContents>& live, bool thorough);
   Status MoveChunks(const std::set<uint32_t>& from);
   Status MoveSome(std::vector<ChunkMove>* moves);

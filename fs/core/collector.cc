@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "fs/core/collect_chunks.h"
@@ -17,6 +18,11 @@ namespace {
 constexpr std::chrono::minutes kPause{10};
 // And on a full disk.
 constexpr std::chrono::nanoseconds kHurriedPause = std::chrono::seconds(5);
+// A purge waits so long for what is to be stored; what is not by then is told.
+constexpr int64_t kDrainNs = 100'000'000;
+constexpr int kDrainTries = 600;
+constexpr int kPurgeTries = 10;
+constexpr std::chrono::milliseconds kPurgePause{300};
 // Not SCHED_IDLE: it holds the tree's lock for moments, and whoever waits for it would
 // wait until a processor is idle.
 constexpr int kNice = 10;
@@ -47,9 +53,9 @@ void Collector::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void Collector::Ask(const CollectOptions& options) {
+void Collector::Ask(CollectOptions options) {
   MutexLock lock(mutex_);
-  next_ = options;
+  next_.push_back(std::move(options));
   ++progress_.asked;
   wake_.NotifyAll();
 }
@@ -85,16 +91,20 @@ void Collector::Hurry() {
 }
 
 std::optional<CollectOptions> Collector::AwaitNext(std::chrono::nanoseconds since_last,
-                                                   uint64_t* asked) {
+                                                   bool* asked) {
   MutexLock lock(mutex_);
-  if (!next_ && since_last < kPause && !(hurried_ && since_last >= hurried_pause_))
+  if (next_.empty() && since_last < kPause && !(hurried_ && since_last >= hurried_pause_))
     wake_.WaitFor(mutex_, std::chrono::milliseconds(500));
-  std::optional<CollectOptions> options = std::exchange(next_, std::nullopt);
+  std::optional<CollectOptions> options;
+  *asked = !next_.empty();
+  if (*asked) {
+    options = std::move(next_.front());
+    next_.pop_front();
+  }
   const bool full = hurried_ && since_last >= hurried_pause_;
   if (!options && (full || since_last >= kPause)) options.emplace().thorough = full;
   if (!options) return options;
   hurried_ = false;
-  *asked = progress_.asked;
   progress_.running = true;
   return options;
 }
@@ -107,7 +117,7 @@ void Collector::Work() {
   setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice);  // this thread's; best effort
   auto last = std::chrono::steady_clock::now();
   while (!stop_) {
-    uint64_t asked = 0;
+    bool asked = false;
     const std::optional<CollectOptions> options =
         AwaitNext(std::chrono::steady_clock::now() - last, &asked);
     if (!options) continue;
@@ -116,8 +126,9 @@ void Collector::Work() {
     MutexLock lock(mutex_);
     progress_.running = false;
     progress_.step.clear();
-    progress_.finished = asked;
+    if (asked) ++progress_.finished;
     progress_.last = report;
+    if (options->purge) progress_.last_purge = report.purge;
     const bool useful = report.contents > 0 || report.packs.packs > 0;
     hurried_pause_ =
         useful ? kHurriedPause : std::min<std::chrono::nanoseconds>(2 * hurried_pause_, kPause);
@@ -137,6 +148,8 @@ CollectReport Collector::Run(const CollectOptions& options) {
   report.seconds = static_cast<double>(d_.clock.MonotonicNs() - begin_ns) / 1e9;
   if (!status.ok()) {
     report.error = status.ToString();
+    if (options.purge)
+      report.purge.error = status.context().empty() ? report.error : std::string(status.context());
     if (status.code() != Code::kBusy) LogError("the collection ended early: {}", report.error);
   }
   return report;
@@ -164,6 +177,7 @@ Status Collector::RunAll(CollectReport* report) {
     const Status settled = d_.settle();
     if (!settled.ok()) LogWarning("not captured before a collection: {}", settled.ToString());
   }
+  if (report->options.purge) RETURN_IF_ERROR(RunPurge(report));
   CollectContents contents({d_.tree, d_.files, d_.contents, d_.hot}, go_on);
 
   EnterStep("versions");
@@ -183,13 +197,36 @@ Status Collector::RunAll(CollectReport* report) {
   report->content_bytes = removed.bytes;
 
   RETURN_IF_ERROR(RunChunks(contents, report));
+  // What runs meanwhile may use a pack that is to be emptied, but not for long.
+  for (int again = 0; again < kPurgeTries && report->options.purge; ++again) {
+    if (report->purge.packs_left == 0 || stop_) break;
+    std::this_thread::sleep_for(kPurgePause);
+    RETURN_IF_ERROR(RunChunks(contents, report));
+  }
   return apply ? d_.commit() : Status();
+}
+
+Status Collector::RunPurge(CollectReport* report) {
+  EnterStep("waiting until all is stored");
+  AwaitStored();
+  EnterStep("purging");
+  Purge purge({d_.tree, d_.files, d_.contents, d_.hot}, [this] { return !stop_; });
+  return purge.Run(*report->options.purge, !report->options.dry_run, &report->purge);
+}
+
+// What is not stored yet is not purged. But a writer may keep us waiting for ever.
+void Collector::AwaitStored() {
+  d_.digester.Hurry();
+  for (int i = 0; i < kDrainTries && !stop_; ++i)
+    if (d_.digester.Drain(kDrainNs).ok()) return;
 }
 
 Status Collector::RunChunks(const CollectContents& contents, CollectReport* report) {
   const bool apply = !report->options.dry_run;
   const auto go_on = [this] { return !stop_; };
   EnterStep("chunks");
+  ASSIGN_OR_RETURN(std::set<uint32_t> purged, PurgedPacks(d_.tree.catalog()));
+  if (apply && !purged.empty()) RETURN_IF_ERROR(RemovePurgedRecipes(d_.tree.catalog()));
   const CollectingChunks collecting(d_.contents);
   CollectPacks packs({d_.tree.catalog(), d_.packs, d_.contents, d_.commit}, go_on);
   if (apply) {
@@ -206,8 +243,13 @@ Status Collector::RunChunks(const CollectContents& contents, CollectReport* repo
   if (!apply) return Status();
 
   EnterStep("packs");
-  ASSIGN_OR_RETURN(report->packs, packs.Run(chunks.packs(), report->options.thorough));
-  return Status();
+  ASSIGN_OR_RETURN(report->packs, packs.Run(chunks.packs(), report->options.thorough, purged));
+  const std::set<uint32_t> all = std::exchange(purged, {});
+  const std::vector<uint32_t> left = d_.packs.Packs();
+  for (const uint32_t pack : all)
+    if (!std::binary_search(left.begin(), left.end(), pack)) purged.insert(pack);
+  report->purge.packs_left = all.size() - purged.size();
+  return ForgetPurgedPacks(purged, d_.tree.catalog());
 }
 
 }  // namespace varve

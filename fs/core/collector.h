@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <optional>
 #include <string>
@@ -22,13 +23,15 @@
 #include "fs/core/collect_contents.h"
 #include "fs/core/collect_packs.h"
 #include "fs/core/digester.h"
+#include "fs/core/purge.h"
 
 namespace varve {
 
 struct CollectOptions {
-  bool dry_run = false;   // only counts
-  bool drop_hot = false;  // hot copies go, too
-  bool thorough = false;  // packs that have a little to gain are emptied, too
+  bool dry_run = false;               // only counts
+  bool drop_hot = false;              // hot copies go, too
+  bool thorough = false;              // packs that have a little to gain are emptied, too
+  std::optional<PurgeRequest> purge;  // that before
 };
 
 struct CollectReport {
@@ -42,6 +45,7 @@ struct CollectReport {
   uint64_t chunk_bytes = 0;  // in packs
   uint64_t hot_bytes = 0;
   CollectPacks::Freed packs;
+  PurgeReport purge;  // if one was asked for
   double seconds = 0;
   std::string error;  // "" when it came to its end
 };
@@ -52,6 +56,7 @@ struct CollectProgress {
   bool running = false;
   std::string step;    // what it is at, "" when nothing runs
   CollectReport last;  // of the last run that ended
+  PurgeReport last_purge;
 };
 
 class Collector {
@@ -74,8 +79,8 @@ class Collector {
   void Start();
   void Stop();
 
-  // The next run, which begins soon, is like this.
-  void Ask(const CollectOptions& options);
+  // A run like this begins soon; of several, one after the other.
+  void Ask(CollectOptions options);
   // "dry-run", "hot", "thorough", with commas between them. Fails with EINVAL.
   Status AskFor(std::string_view options);
   // The disk is full, or nearly: the next run comes soon; later each time that one had
@@ -89,8 +94,10 @@ class Collector {
  private:
   void Work();
   // Waits a little; nothing if it is not time yet.
-  std::optional<CollectOptions> AwaitNext(std::chrono::nanoseconds since_last, uint64_t* asked);
+  std::optional<CollectOptions> AwaitNext(std::chrono::nanoseconds since_last, bool* asked);
   Status RunAll(CollectReport* report);
+  Status RunPurge(CollectReport* report);
+  void AwaitStored();
   Status RunChunks(const CollectContents& contents, CollectReport* report);
   uint64_t DropHot();
   void EnterStep(const char* step);
@@ -101,7 +108,7 @@ class Collector {
 
   Mutex mutex_;
   CondVar wake_;
-  std::optional<CollectOptions> next_ GUARDED_BY(mutex_);
+  std::deque<CollectOptions> next_ GUARDED_BY(mutex_);
   bool hurried_ GUARDED_BY(mutex_) = false;
   std::chrono::nanoseconds hurried_pause_ GUARDED_BY(mutex_){};
   CollectProgress progress_ GUARDED_BY(mutex_);

@@ -42,6 +42,7 @@ Status ContentCheck::Load() {
     facts.durable = record->durable;
     facts.overlay = record->overlay;
     facts.torn = record->torn;
+    facts.purged = record->purged;
     facts.known_loss = !record->complete && record->incomplete_reason.starts_with(kLossReason);
     facts_.push_back(facts);
   });

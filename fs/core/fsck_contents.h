@@ -35,6 +35,7 @@ struct ContentFacts {
   uint64_t extent_end = 0;  // of the last one
   uint64_t fresh_end = 0;   // of the last one since the last flush
   bool captured = false, stored = false, durable = false, overlay = false, torn = false;
+  bool purged = false;
   bool known_loss = false;
   bool recipe_broken = false;  // a gap or an overlap
   bool base_shown = false;     // it has that row

@@ -50,6 +50,8 @@ Status ContentCheck::RestoreChunkRows() {
 }
 
 Status ContentCheck::JudgeStored(ContentFacts& facts) {
+  // Its recipe is gone, or goes with the next collection.
+  if (facts.purged) return Status();
   if (facts.overlay) {
     context_.Found(Describe(facts) + " is stored and an overlay at once", "it is stored");
     if (context_.repair()) {

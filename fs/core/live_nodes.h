@@ -19,6 +19,7 @@
 #include "fs/core/live_files.h"
 #include "fs/core/live_lookup.h"
 #include "fs/core/path_walk.h"
+#include "fs/core/purge_report.h"
 #include "fs/core/seals.h"
 #include "fs/core/virtual_nodes.h"
 
@@ -42,6 +43,9 @@ class LiveNodes final : public NodeOps, public LiveLookup {
     // `setfattr -n user.varve.scrub`, and what getfattr answers.
     std::function<Status(std::string_view options)> scrub;
     std::function<std::string()> scrub_report;
+    // `setfattr -n user.varve.purge`, and what getfattr answers.
+    std::function<void(PurgeRequest, bool dry_run)> purge;
+    std::function<std::string()> purge_report;
     // The operations of a node of any kind.
     std::function<NodeOps&(NodeId)> nodes;
     std::string mount_point;
@@ -194,6 +198,7 @@ class LiveNodes final : public NodeOps, public LiveLookup {
   Status SyncStage(InodeNumber inode, SyncedContents which);
   Status Collect(const Caller& caller, std::string_view options);
   Status Scrub(const Caller& caller, std::string_view options);
+  Status AskPurge(const Caller& caller, InodeNumber directory, std::string_view name);
   Status Sync(InodeNumber inode);
   Status ResizeLocked(OpenFile& file, InodeRecord* record, uint64_t size, FileHandle* handle);
   Result<Attributes> ChangeLocked(const Caller& caller, InodeNumber inode,

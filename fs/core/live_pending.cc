@@ -89,6 +89,7 @@ Result<std::shared_ptr<ContentReader>> LiveFiles::OpenContent(ContentId content,
                                                               uint64_t size_bytes,
                                                               std::string path) {
   ASSIGN_OR_RETURN(const ContentRecord record, d_.tree.Content(content));
+  if (record.purged) return Status::Errno(ENODATA, path + " was purged");
   if (!record.stored) {
     Result<std::shared_ptr<ContentReader>> pending =
         OpenPendingReader(content, record, size_bytes, path);

@@ -15,6 +15,8 @@ constexpr size_t kValueBytesMax = 64 << 10;
 constexpr size_t kListBytesMax = 64 << 10;
 constexpr std::string_view kCollectAttribute = "user.varve.gc";
 constexpr std::string_view kScrubAttribute = "user.varve.scrub";
+constexpr std::string_view kPurgeAttribute = "user.varve.purge";
+constexpr std::string_view kPurgeDryRun = "dry-run/";
 constexpr std::string_view kCloneAttribute = "user.varve.clone_of";
 constexpr std::string_view kAclPrefix = "system.posix_acl_";
 
@@ -36,11 +38,12 @@ Status RequireOperator(const Caller& caller) {
 
 Result<std::string> LiveNodes::GetXattr(const Caller& caller, NodeId node, std::string_view name) {
   RETURN_IF_ERROR(CheckName(name));
-  if (name == kScrubAttribute) {
+  if (name == kScrubAttribute || name == kPurgeAttribute) {
     // It names files of all users.
     RETURN_IF_ERROR(RequireOperator(caller));
-    if (!d_.scrub_report) return Status::Errno(ENODATA);
-    return d_.scrub_report();
+    const auto& report = name == kScrubAttribute ? d_.scrub_report : d_.purge_report;
+    if (!report) return Status::Errno(ENODATA);
+    return report();
   }
   if (name.starts_with(kStatusAttributePrefix)) {
     ASSIGN_OR_RETURN(const std::optional<std::string> status, StatusAttributeOf(node, name));
@@ -109,6 +112,7 @@ Status LiveNodes::SetXattr(const Caller& caller, NodeId node, std::string_view n
   if (name == kSealAttribute) return Seal(caller, node, value);
   if (name == kCollectAttribute) return Collect(caller, AsText(value));
   if (name == kScrubAttribute) return Scrub(caller, AsText(value));
+  if (name == kPurgeAttribute) return AskPurge(caller, node, AsText(value));
   if (name == kCloneAttribute) return MakeClone(caller, node, AsText(value));
   if (name == kKeepAttribute) {
     if (!RetentionRule::Parse(AsText(value)).ok()) return Status::Errno(EINVAL);
@@ -170,6 +174,30 @@ Status LiveNodes::Collect(const Caller& caller, std::string_view options) {
 Status LiveNodes::Scrub(const Caller& caller, std::string_view options) {
   RETURN_IF_ERROR(RequireOperator(caller));
   return d_.scrub ? d_.scrub(options) : Status::Errno(EOPNOTSUPP);
+}
+
+// No name has a '/', so the value is one, with what is to be done in front.
+Status LiveNodes::AskPurge(const Caller& caller, InodeNumber directory, std::string_view name) {
+  RETURN_IF_ERROR(RequireOperator(caller));
+  RETURN_IF_ERROR(Syncable());
+  const bool dry_run = name.starts_with(kPurgeDryRun);
+  if (dry_run) name.remove_prefix(kPurgeDryRun.size());
+  if (name.empty() || name == "." || name == ".." || name.find('/') != name.npos)
+    return Status::Errno(EINVAL);
+  if (!d_.purge) return Status::Errno(EOPNOTSUPP);
+  PurgeRequest request;
+  {
+    MutexLock lock(d_.tree.mutex());
+    ASSIGN_OR_RETURN(const InodeRecord record, d_.tree.Inode(directory));
+    if (!S_ISDIR(record.mode)) return Status::Errno(ENOTDIR);
+    request.history = record.history;
+    request.path = d_.tree.PathOf(directory);
+  }
+  request.name = name;
+  if (request.path != "/") request.path.push_back('/');
+  request.path.append(name);
+  d_.purge(std::move(request), dry_run);
+  return Status();
 }
 
 Status LiveNodes::RemoveXattr(const Caller& caller, NodeId node, std::string_view name) {

@@ -40,6 +40,14 @@ Status StoreParts::MakeNodes(const Options& options) {
       [this](std::string_view asked) { return collector_->AskFor(asked); },
       [this](std::string_view asked) { return scrubber_->AskFor(asked); },
       [this] { return ScrubReportJson(scrubber_->Progress().last); },
+      [this](PurgeRequest request, bool dry_run) {
+        CollectOptions asked;
+        asked.dry_run = dry_run;
+        asked.thorough = true;
+        asked.purge = std::move(request);
+        collector_->Ask(std::move(asked));
+      },
+      [this] { return PurgeReportJson(collector_->Progress().last_purge); },
       [this](NodeId node) -> NodeOps& { return Nodes(node); }, options.mount_point});
   capture_ = std::make_unique<DirectoryCapture>(
       DirectoryCapture::Dependencies{*tree_, *files_, base_.clock, options.quiet_ns});
