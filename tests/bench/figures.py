@@ -8,7 +8,10 @@ import sys
 
 
 class Figure:
-    """One row. `bar` is what the measured value is compared with; `sense` is "min" or "max"."""
+    """One row. `bar` is what the measured value is compared with; `sense` is "min" or "max".
+
+    Without a bar it only explains another row.
+    """
 
     def __init__(self, name, text, bar, sense, unit="ratio"):
         self.name, self.text, self.bar, self.sense, self.unit = name, text, bar, sense, unit
@@ -31,6 +34,8 @@ class Figure:
     def verdict(self):
         if self.value is None:
             return "not run"
+        if self.bar is None:
+            return "-"
         good = self.value >= self.bar if self.sense == "min" else self.value <= self.bar
         return "pass" if good else "SHORT"
 
@@ -73,7 +78,8 @@ class Table:
             if len(f.samples) > 1:
                 low, high = (_number(v, f.unit) for v in (min(f.samples), max(f.samples)))
                 spread = f" ({low} … {high}, n={len(f.samples)})"
-            rows.append((f.text, f"{sign} {_number(f.bar, f.unit)}",
+            bar = "-" if f.bar is None else f"{sign} {_number(f.bar, f.unit)}"
+            rows.append((f.text, bar,
                          _number(f.value, f.unit) + spread, f.verdict,
                          "; ".join(part for part in (f.denominators, f.note) if part)))
         widths = [max(len(row[i]) for row in rows) for i in range(4)]

@@ -6,7 +6,7 @@ import shutil
 import statistics
 import time
 
-from backends import Native, UserVarve, Varve, warm
+from backends import PASSTHROUGH, Native, PassthroughExample, UserVarve, Varve, warm
 from mounts import drop_caches
 
 MIB = 1 << 20
@@ -83,11 +83,15 @@ class Data:
         return memoryview(self.bytes)[self.round * 4099 % self.slack:]
 
 
-def measure_hot(table, settings, backend, data, bars, label):
-    """Writes and hot reads of `backend` beside the native filesystem, interleaved."""
+def measure_hot(table, settings, backend, data, bars, label, peer=None):
+    """Writes and hot reads of `backend` beside the native filesystem, interleaved.
+
+    `peer` is measured, too: its hot reads are what the kernel makes possible without passthrough.
+    """
     native = Native(settings.base)
     size = data.size
     rows = {key: table.figure(f"{label}_{key}", text, bar, "min") for key, text, bar in bars}
+    peer_row = peer and table.figure(f"{label}_read_of_peer", f"the same / {peer.name}", None, "min")
     rates = {}
 
     def once(where, part):
@@ -108,9 +112,11 @@ def measure_hot(table, settings, backend, data, bars, label):
     for number in range(settings.rounds):
         pair = [native, backend] if number % 2 == 0 else [backend, native]
         part = data.next()
-        times = {where.name: once(where, part) for where in pair}
+        times = {where.name: once(where, part) for where in [*pair, *([peer] if peer else [])]}
         for key, row in rows.items():
             row.add_ratio(times["native"][key], times[backend.name][key])
+        if peer:
+            peer_row.add_ratio(times[peer.name]["read"], times[backend.name]["read"])
     for key, row in rows.items():
         ours, theirs = (statistics.median(rates[name, key]) for name in (backend.name, "native"))
         row.denominators = f"{ours:,.0f} of {theirs:,.0f} MB/s, {size / GIB:g} GiB"
@@ -128,11 +134,17 @@ def hot(table, settings):
     finally:
         backend.close()
     backend = UserVarve(settings.base, settings.program, settings.options)
+    peer = None
     try:
+        if os.geteuid() == 0 and os.access(PASSTHROUGH, os.X_OK):
+            peer = PassthroughExample(settings.base, "--nopassthrough")
+            peer.name = "passthrough_hp without passthrough"
         measure_hot(table, settings, backend, data, (
             ("write", "sequential write incl. close, ordinary user / native", 0.40),
-            ("read", "hot read, ordinary user / native", 0.90)), "user")
+            ("read", "hot read, ordinary user / native", 0.90)), "user", peer)
     finally:
+        if peer:
+            peer.close()
         backend.close()
 
 
