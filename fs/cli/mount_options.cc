@@ -37,6 +37,13 @@ Status SetLog(std::string_view value, MountRequest* request) {
   return Status();
 }
 
+Status SetOnFull(std::string_view value, MountRequest* request) {
+  if (value != "history" && value != "fail")
+    return AskFor("on_full", value, "it is either history or fail");
+  request->history_yields = value == "history";
+  return Status();
+}
+
 Status SetQuiet(std::string_view value, MountRequest* request) {
   if (!ParseNumber(value, &request->quiet_seconds) || request->quiet_seconds > 3600) {
     return AskFor("quiet", value, "a number of seconds up to 3600 is needed");
@@ -69,7 +76,7 @@ struct Option {
   std::string_view help;
   Status (*set)(std::string_view value, MountRequest* request);
 };
-constexpr std::array<Option, 10> kOptions = {{
+constexpr std::array<Option, 11> kOptions = {{
     {"allow_other", "",
      "other users may use the mount; the permission bits decide what they may do",
      [](std::string_view, MountRequest* request) {
@@ -96,6 +103,9 @@ constexpr std::array<Option, 10> kOptions = {{
        request->passthrough = false;
        return Status();
      }},
+    {"on_full", "WHAT",
+     "what yields when little room is left: history, the oldest first, or nothing (fail)",
+     SetOnFull},
     {"quiet", "SECONDS", "capture a directory that was not changed for so long (2)", SetQuiet},
     {"supervise", "", "a second process replaces a daemon that died",
      [](std::string_view, MountRequest* request) {

@@ -29,6 +29,7 @@ struct MountRequest {
   bool allow_other = false;
   unsigned threads = 0;        // 0: from the cores
   uint64_t hot_bytes_max = 0;  // 0: from the disk
+  bool history_yields = true;  // -o on_full=history
   unsigned quiet_seconds = 2;
   std::string log_path;  // "": STORE/varve.log
   // For storing what is pending after a signal; < 0: no limit.

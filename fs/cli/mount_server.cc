@@ -65,6 +65,7 @@ VolumeOptions ToVolumeOptions(const MountRequest& request) {
   options.io_uring = request.store_io_uring;
   options.threads = request.threads;
   options.hot_bytes_max = request.hot_bytes_max;
+  options.history_yields = request.history_yields;
   options.quiet_ns = int64_t{request.quiet_seconds} * 1'000'000'000;
   options.mount_point = request.mount_point;
   return options;

@@ -65,6 +65,12 @@ std::string Recovery(const StatusReport& report) {
                      report.Number("recovery/fallen_back"), report.Number("recovery/torn"));
 }
 
+std::string History(const StatusReport& report) {
+  const uint64_t dropped = report.Number("collection/versions_for_room");
+  return fmt::format("{} when little room is left; {} versions so far",
+                     report.Text("collection/on_full") == "fail" ? "stays" : "makes room", dropped);
+}
+
 std::string Scrub(const StatusReport& report) {
   if (report.Flag("scrub/running"))
     return fmt::format("running: {} of {}", HumanSize(report.Number("scrub/bytes_done")),
@@ -106,6 +112,7 @@ std::string DescribeStatus(const Mount& mount, const StatusReport& report) {
       fmt::format("space       {} in the store: packs {}, index {}, staging {} (hot {}); {} free\n",
                   size("space/store_bytes"), size("space/pack_bytes"), size("space/index_bytes"),
                   size("space/stage_bytes"), size("space/hot_bytes"), size("space/free_bytes"));
+  text += fmt::format("history     {}\n", History(report));
   text += fmt::format("savings     {} stored as {} since the mount: {:.2f} to 1\n",
                       size("savings/logical_bytes"), size("savings/stored_bytes"),
                       report.Real("savings/ratio"));

@@ -44,7 +44,10 @@ Result<CollectPacks::Freed> CollectPacks::Run(const std::map<uint32_t, PackConte
   RETURN_IF_ERROR(MoveChunks(chosen));
   RETURN_IF_ERROR(d_.commit());
   for (const uint32_t pack : chosen) {
-    if (kept_.contains(pack)) continue;
+    if (kept_.contains(pack)) {
+      ++freed_.left;
+      continue;
+    }
     RETURN_IF_ERROR(d_.packs.Remove(pack));
     ++freed_.packs;
     freed_.bytes += candidates_.at(pack);
@@ -109,14 +112,17 @@ Status CollectPacks::MoveChunks(const std::set<uint32_t>& from) {
 Status CollectPacks::MoveSome(std::vector<ChunkMove>* moves) {
   if (moves->empty()) return Status();
   (void)d_.packs.Move(*moves);  // each tells its own status
-  RETURN_IF_ERROR(d_.packs.Sync());
+  const Status synced = d_.packs.Sync();
+  if (!synced.ok() && synced.code() != Code::kNoSpace) return synced;
   Batch batch;
-  for (const ChunkMove& move : *moves) {
+  for (ChunkMove& move : *moves) {
+    if (!synced.ok()) move.status = synced;
     if (!move.status.ok()) {
       // A damaged one is where `fsck` finds it; without room the rest waits.
       kept_.insert(move.from.pack);
-      LogWarning("chunk {} stays in pack {}: {}", ToText(move.id), move.from.pack,
-                 move.status.ToString());
+      if (move.status.code() != Code::kNoSpace)
+        LogWarning("chunk {} stays in pack {}: {}", ToText(move.id), move.from.pack,
+                   move.status.ToString());
       continue;
     }
     // Gone meanwhile, or stored anew: that is right as it is.

@@ -32,6 +32,7 @@ class CollectPacks {
     uint64_t packs = 0;
     uint64_t bytes = 0;        // of their files
     uint64_t moved_bytes = 0;  // to new ones
+    uint64_t left = 0;         // packs that could not be emptied
   };
   CollectPacks(const Dependencies& dependencies, std::function<bool()> pause)
       : d_(dependencies), pause_(std::move(pause)) {}

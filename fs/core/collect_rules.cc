@@ -81,6 +81,13 @@ Result<RetentionRule> CollectRules::OfHistory(HistoryId history) {
   return OfDirectory(kRootNode);
 }
 
+Result<bool> CollectRules::HasName(HistoryId history, std::string_view name) {
+  const auto live = live_.find(history);
+  if (live == live_.end()) return false;
+  ASSIGN_OR_RETURN(const std::optional<NamedEntry> entry, tree_.Find(live->second, name));
+  return entry.has_value();
+}
+
 Result<RetentionRule> CollectRules::OfList(HistoryId list) {
   const auto owner = lists_.find(list);
   if (owner == lists_.end()) return OfDirectory(kRootNode);

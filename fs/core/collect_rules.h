@@ -24,6 +24,8 @@ class CollectRules {
   Result<RetentionRule> OfHistory(HistoryId history);
   // Of the versions of a directory that hang on this list.
   Result<RetentionRule> OfList(HistoryId list);
+  // Whether something in the directory with that history has this name now.
+  Result<bool> HasName(HistoryId history, std::string_view name);
 
  private:
   struct Directory {

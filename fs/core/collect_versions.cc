@@ -133,16 +133,16 @@ Status CollectVersions::Drop(const Version& version) {
   return batch_.size() < kBatchRows ? Status() : Flush();
 }
 
-// A renamed directory's versions may be called otherwise by now, and a temporary name
-// that is made again begins to count anew.
-Status CollectVersions::Flush() {
+Status CollectVersions::Flush() { return DropUnchanged(tree_, std::exchange(batch_, {})); }
+
+Status DropUnchanged(Tree& tree, RowPage rows) {
   Batch batch;
-  MutexLock lock(tree_.mutex());
-  for (auto& [row_key, row] : std::exchange(batch_, {})) {
-    ASSIGN_OR_RETURN(const std::optional<std::string> now, tree_.catalog().Get(row_key));
+  MutexLock lock(tree.mutex());
+  for (auto& [row_key, row] : rows) {
+    ASSIGN_OR_RETURN(const std::optional<std::string> now, tree.catalog().Get(row_key));
     if (now == row) batch.Delete(std::move(row_key));
   }
-  return batch.empty() ? Status() : tree_.Apply(batch);
+  return batch.empty() ? Status() : tree.Apply(batch);
 }
 
 }  // namespace varve

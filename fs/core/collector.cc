@@ -7,6 +7,7 @@
 #include <chrono>
 
 #include "fs/core/collect_chunks.h"
+#include "fs/core/collect_oldest.h"
 #include "fs/core/collect_saved.h"
 #include "fs/core/collect_versions.h"
 #include "store/base/log.h"
@@ -129,6 +130,7 @@ void Collector::Work() {
     if (asked) ++progress_.finished;
     progress_.last = report;
     if (options->purge) progress_.last_purge = report.purge;
+    progress_.versions_for_room += report.versions_for_room;
     const bool useful = report.contents > 0 || report.packs.packs > 0;
     hurried_pause_ =
         useful ? kHurriedPause : std::min<std::chrono::nanoseconds>(2 * hurried_pause_, kPause);
@@ -146,6 +148,9 @@ CollectReport Collector::Run(const CollectOptions& options) {
   const int64_t begin_ns = d_.clock.MonotonicNs();
   const Status status = RunAll(&report);
   report.seconds = static_cast<double>(d_.clock.MonotonicNs() - begin_ns) / 1e9;
+  if (report.versions_for_room > 0)
+    LogWarning("little room is left on the disk: {} versions that the rules keep were dropped",
+               report.versions_for_room);
   if (!status.ok()) {
     report.error = status.ToString();
     if (options.purge)
@@ -165,7 +170,6 @@ uint64_t Collector::DropHot() {
 
 Status Collector::RunAll(CollectReport* report) {
   const bool apply = !report->options.dry_run;
-  const auto go_on = [this] { return !stop_; };
   if (report->options.drop_hot && apply) {
     report->hot_bytes = DropHot();
     RETURN_IF_ERROR(d_.commit());  // their files go with it
@@ -178,30 +182,70 @@ Status Collector::RunAll(CollectReport* report) {
     if (!settled.ok()) LogWarning("not captured before a collection: {}", settled.ToString());
   }
   if (report->options.purge) RETURN_IF_ERROR(RunPurge(report));
+  const Status collected = Pass(report->options.thorough, report);
+  if (!apply || (!collected.ok() && collected.code() != Code::kNoSpace)) return collected;
+  ASSIGN_OR_RETURN(const bool dropped, MakeRoom(report));
+  return dropped ? Status() : collected;
+}
+
+Result<bool> Collector::MakeRoom(CollectReport* report) {
+  bool dropped_any = false;
+  bool hot_dropped = false;
+  for (uint64_t missing = d_.missing_bytes(); missing > 0; missing = d_.missing_bytes()) {
+    EnterStep("making room");
+    if (!std::exchange(hot_dropped, true)) {  // which are only copies
+      report->hot_bytes += DropHot();
+      RETURN_IF_ERROR(d_.commit());
+      continue;
+    }
+    CollectVersions::Dropped dropped;
+    {
+      CollectOldest oldest({d_.tree, d_.files, d_.contents, d_.hot}, [this] { return !stop_; });
+      ASSIGN_OR_RETURN(dropped, oldest.Drop(missing));
+    }
+    if (dropped.files + dropped.directories == 0) break;
+    dropped_any = true;
+    report->file_versions += dropped.files;
+    report->directory_versions += dropped.directories;
+    report->versions_for_room += dropped.files + dropped.directories;
+    // Packs that there was no room to empty can be when others have gone.
+    uint64_t packs = 0;
+    do {
+      packs = report->packs.packs;
+      RETURN_IF_ERROR(Pass(/*thorough=*/true, report));
+    } while (report->packs.left > 0 && report->packs.packs > packs && d_.missing_bytes() > 0);
+  }
+  return dropped_any;
+}
+
+Status Collector::Pass(bool thorough, CollectReport* report) {
+  const bool apply = !report->options.dry_run;
+  const auto go_on = [this] { return !stop_; };
   CollectContents contents({d_.tree, d_.files, d_.contents, d_.hot}, go_on);
 
   EnterStep("versions");
   CollectVersions versions(d_.tree, d_.clock.Now().tv_sec, go_on);
   ASSIGN_OR_RETURN(const CollectVersions::Dropped dropped, versions.Run(apply));
-  report->file_versions = dropped.files;
-  report->directory_versions = dropped.directories;
+  report->file_versions += dropped.files;
+  report->directory_versions += dropped.directories;
 
   EnterStep("saved rows");
   CollectSaved saved(d_.tree, versions.rows(), go_on);
-  ASSIGN_OR_RETURN(report->saved_rows, saved.Run(apply));
+  ASSIGN_OR_RETURN(const uint64_t saved_rows, saved.Run(apply));
+  report->saved_rows += saved_rows;
 
   EnterStep("contents");
   RETURN_IF_ERROR(contents.Mark(versions.rows(), saved.rows()));
   ASSIGN_OR_RETURN(const CollectContents::Removed removed, contents.Sweep(apply));
-  report->contents = removed.contents;
-  report->content_bytes = removed.bytes;
+  report->contents += removed.contents;
+  report->content_bytes += removed.bytes;
 
-  RETURN_IF_ERROR(RunChunks(contents, report));
+  RETURN_IF_ERROR(RunChunks(contents, thorough, report));
   // What runs meanwhile may use a pack that is to be emptied, but not for long.
   for (int again = 0; again < kPurgeTries && report->options.purge; ++again) {
     if (report->purge.packs_left == 0 || stop_) break;
     std::this_thread::sleep_for(kPurgePause);
-    RETURN_IF_ERROR(RunChunks(contents, report));
+    RETURN_IF_ERROR(RunChunks(contents, thorough, report));
   }
   return apply ? d_.commit() : Status();
 }
@@ -221,7 +265,7 @@ void Collector::AwaitStored() {
     if (d_.digester.Drain(kDrainNs).ok()) return;
 }
 
-Status Collector::RunChunks(const CollectContents& contents, CollectReport* report) {
+Status Collector::RunChunks(const CollectContents& contents, bool thorough, CollectReport* report) {
   const bool apply = !report->options.dry_run;
   const auto go_on = [this] { return !stop_; };
   EnterStep("chunks");
@@ -238,12 +282,16 @@ Status Collector::RunChunks(const CollectContents& contents, CollectReport* repo
   RETURN_IF_ERROR(
       chunks.Mark([&](ContentId content) { return !apply && contents.IsDead(content); }));
   ASSIGN_OR_RETURN(const CollectChunks::Removed removed, chunks.Sweep(apply));
-  report->chunks = removed.chunks;
-  report->chunk_bytes = removed.bytes;
+  report->chunks += removed.chunks;
+  report->chunk_bytes += removed.bytes;
   if (!apply) return Status();
 
   EnterStep("packs");
-  ASSIGN_OR_RETURN(report->packs, packs.Run(chunks.packs(), report->options.thorough, purged));
+  ASSIGN_OR_RETURN(const CollectPacks::Freed freed, packs.Run(chunks.packs(), thorough, purged));
+  report->packs.packs += freed.packs;
+  report->packs.bytes += freed.bytes;
+  report->packs.moved_bytes += freed.moved_bytes;
+  report->packs.left = freed.left;
   const std::set<uint32_t> all = std::exchange(purged, {});
   const std::vector<uint32_t> left = d_.packs.Packs();
   for (const uint32_t pack : all)

@@ -3,6 +3,9 @@
 //   versions beyond their rule  ->  saved rows that no version sees  ->  contents that no
 //   row names  ->  chunks that no recipe names  ->  packs that are mostly empty
 //
+// If less room is free then than there should be, versions that the rules keep go as well,
+// the oldest first (collect_oldest.h).
+//
 // Everything else goes on meanwhile: each step reads the index in pages, and takes
 // Tree::mutex() for a few rows at a time. A death in between leaves a store that is whole,
 // and work for the next run.
@@ -38,6 +41,7 @@ struct CollectReport {
   CollectOptions options;
   uint64_t file_versions = 0;
   uint64_t directory_versions = 0;
+  uint64_t versions_for_room = 0;  // of both: the rules would have kept them
   uint64_t saved_rows = 0;
   uint64_t contents = 0;
   uint64_t content_bytes = 0;  // of them, before sharing and encoding
@@ -51,8 +55,9 @@ struct CollectReport {
 };
 
 struct CollectProgress {
-  uint64_t asked = 0;     // runs that were asked for, and
-  uint64_t finished = 0;  // of those the ones that came to an end
+  uint64_t asked = 0;              // runs that were asked for, and
+  uint64_t finished = 0;           // of those the ones that came to an end
+  uint64_t versions_for_room = 0;  // of all runs
   bool running = false;
   std::string step;    // what it is at, "" when nothing runs
   CollectReport last;  // of the last run that ended
@@ -72,6 +77,8 @@ class Collector {
     std::function<Status()> commit;  // what was applied is durable then
     // What was removed is gone, and all directories that changed are captured.
     std::function<Status()> settle;
+    // How much room history has to make; 0: none.
+    std::function<uint64_t()> missing_bytes;
   };
   explicit Collector(const Dependencies& dependencies) : d_(dependencies) {}
   ~Collector() { Stop(); }
@@ -98,7 +105,12 @@ class Collector {
   Status RunAll(CollectReport* report);
   Status RunPurge(CollectReport* report);
   void AwaitStored();
-  Status RunChunks(const CollectContents& contents, CollectReport* report);
+  // Once through all steps, from the versions to the packs.
+  Status Pass(bool thorough, CollectReport* report);
+  Status RunChunks(const CollectContents& contents, bool thorough, CollectReport* report);
+  // Drops history until enough room is free, or nothing is left that would help. False when
+  // nothing was dropped.
+  Result<bool> MakeRoom(CollectReport* report);
   uint64_t DropHot();
   void EnterStep(const char* step);
 

@@ -28,8 +28,8 @@ Status StoreParts::MakeNodes(const Options& options) {
   files_ = std::make_unique<LiveFiles>(LiveFiles::Dependencies{
       *tree_, *stages_, *contents_, *history_, base_.kernel, base_.clock, options.passthrough});
   hot_ = std::make_unique<HotCache>(options.hot_bytes_max);
-  ASSIGN_OR_RETURN(room_,
-                   DiskRoom::Open(base_.disk, *tree_, *files_, *hot_, options.hot_bytes_max));
+  ASSIGN_OR_RETURN(room_, DiskRoom::Open(base_.disk, *tree_, *files_, *hot_,
+                                         {options.hot_bytes_max, options.history_yields}));
   live_ = std::make_unique<LiveNodes>(LiveNodes::Dependencies{
       *tree_, *files_, *stages_, *history_, *clones_, base_.disk, base_.clock,
       [this](bool everything) {
@@ -78,7 +78,8 @@ Status StoreParts::MakeNodes(const Options& options) {
                               [this] {
                                 live_->RemoveForgotten();  // which waits for others, or a second
                                 return capture_->CaptureAll();
-                              }});
+                              },
+                              [this] { return room_->MissingBytes(); }});
   scrubber_ = std::make_unique<Scrubber>(
       Scrubber::Dependencies{*tree_, *packs_, base_.clock, base_.scrub_wait});
   return scrubber_->Load();

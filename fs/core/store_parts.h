@@ -45,6 +45,7 @@ class StoreParts {
     bool passthrough = true;
     int64_t quiet_ns = int64_t{2} * 1'000'000'000;  // see DirectoryCapture
     uint64_t hot_bytes_max = 0;
+    bool history_yields = true;  // see DiskRoom
     std::string mount_point;
     uid_t root_uid = 0;  // of a new store's root directory
     gid_t root_gid = 0;

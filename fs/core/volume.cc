@@ -98,6 +98,7 @@ Status StoreVolume::BuildParts() {
   options.quiet_ns = options_.quiet_ns;
   options.mount_point = options_.mount_point;
   options.hot_bytes_max = options_.hot_bytes_max;
+  options.history_yields = options_.history_yields;
   if (options.hot_bytes_max == 0) {
     ASSIGN_OR_RETURN(const struct statvfs space, disk_->Space());
     options.hot_bytes_max = static_cast<uint64_t>(space.f_blocks) * space.f_frsize / kHotShare;
@@ -179,6 +180,7 @@ std::string StoreVolume::StatusJson() {
   in.fence_reason = parts_->live().fence_reason();
   in.recovery = recovery_;
   in.collection = parts_->collector().Progress();
+  in.history_yields = options_.history_yields;
   in.scrub = parts_->scrubber().Progress();
   in.uptime_seconds = static_cast<double>(clock_.MonotonicNs() - opened_ns_) / 1e9;
   if (const Result<struct statvfs> space = disk_->Space(); space.ok())

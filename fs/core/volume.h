@@ -22,6 +22,7 @@ struct VolumeOptions {
   unsigned threads = 0;        // -o threads=N of digesting and decoding; 0: from the cores
   uint64_t hot_bytes_max = 0;  // -o hot=SIZE of staging files kept for fast reads; 0: a
                                // tenth of the disk
+  bool history_yields = true;  // -o on_full=history; fail: what the rules keep stays
   int64_t quiet_ns = int64_t{2} * 1'000'000'000;  // -o quiet=SECONDS: a directory that was not
                                                   // changed for so long is captured
   std::string mount_point;                        // for status and messages

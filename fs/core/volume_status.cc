@@ -32,9 +32,11 @@ Json Savings(const ContentStore::Counters& contents) {
                                                      static_cast<double>(contents.stored_bytes)}};
 }
 
-Json Collection(const CollectProgress& progress) {
+Json Collection(const CollectProgress& progress, bool history_yields) {
   const CollectReport& last = progress.last;
-  return {{"asked", progress.asked},
+  return {{"on_full", history_yields ? "history" : "fail"},
+          {"versions_for_room", progress.versions_for_room},
+          {"asked", progress.asked},
           {"finished", progress.finished},
           {"running", progress.running},
           {"step", progress.step},
@@ -42,6 +44,7 @@ Json Collection(const CollectProgress& progress) {
            {{"dry_run", last.options.dry_run},
             {"file_versions", last.file_versions},
             {"directory_versions", last.directory_versions},
+            {"versions_for_room", last.versions_for_room},
             {"saved_rows", last.saved_rows},
             {"contents", last.contents},
             {"content_bytes", last.content_bytes},
@@ -114,7 +117,7 @@ std::string MakeStatusJson(const StatusInput& in) {
                       {"finished_contents", in.recovery.finished},
                       {"fallen_back", in.recovery.fallen_back},
                       {"torn", in.recovery.torn}};
-  json["collection"] = Collection(in.collection);
+  json["collection"] = Collection(in.collection, in.history_yields);
   json["scrub"] = Scrub(in.scrub);
   json["daemon"] = {{"pid", getpid()}, {"uptime_seconds", in.uptime_seconds}};
   return json.dump(2) + "\n";

@@ -28,6 +28,7 @@ struct StatusInput {
   std::string fence_reason;
   RecoveryReport recovery;
   CollectProgress collection;
+  bool history_yields = true;
   ScrubProgress scrub;
   double uptime_seconds = 0;
   uint64_t free_bytes = 0;

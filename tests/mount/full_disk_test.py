@@ -150,6 +150,72 @@ class FullDisk(MountTestCase):
             time.sleep(0.5)
         write_file(self.path("new"), os.urandom(FILE_BYTES))
 
+    def write_patiently(self, name, data):
+        """As a program that tries again on a full disk; how often it had to."""
+        deadline = time.monotonic() + 60
+        for attempt in range(1000):
+            try:
+                write_file(self.path(name), data)
+                return attempt
+            except OSError as error:
+                self.assertEqual(error.errno, errno.ENOSPC)
+                self.assertLess(time.monotonic(), deadline, json.dumps(self.mount.status()))
+                time.sleep(0.5)
+        return 1000
+
+    def versions(self, name):
+        return sorted(int(number) for number in os.listdir(self.path(f".varve/versions/{name}"))
+                      if number != "latest")
+
+    def test_history_makes_room(self):
+        os.mkdir(self.path("run"))
+        first, other = os.urandom(24 << 20), os.urandom(16 << 20)
+        write_file(self.path("run/model"), first)
+        write_file(self.path("other"), other)
+        os.mkdir(self.path("run/.varve/history/pin"))
+        saved = {}
+        for i in range(50):  # more than the disk holds
+            data = os.urandom(24 << 20)
+            self.write_patiently("model", data)
+            self.mount.sync(timeout_s=100)
+            saved = dict(list(saved.items())[-1:])
+            saved[self.versions("model")[-1]] = data
+        self.assertBytes(self.path("model"), data)
+        numbers = self.versions("model")
+        self.assertEqual(numbers, list(range(numbers[0], numbers[-1] + 1)), "only the oldest went")
+        self.assertGreater(numbers[0], 1)
+        self.assertGreater(len(numbers), 5, "and not more than needed")
+        for number, data in saved.items():
+            self.assertBytes(self.path(f".varve/versions/model/{number:04}"), data)
+        self.assertBytes(self.path("run/.varve/history/pin/model"), first)
+        self.assertBytes(self.path("other"), other)
+        collection = self.mount.status()["collection"]
+        self.assertEqual(collection["on_full"], "history")
+        self.assertGreaterEqual(collection["versions_for_room"], numbers[0] - 1)
+        with open(self.mount.store + "/varve.log", encoding="utf-8") as log:
+            self.assertIn("little room is left on the disk", log.read())
+        self.assertIn("makes room", self.mount.command("status", self.mount.root)[1])
+        self.mount.stop()
+        code, text = self.mount.fsck()
+        self.assertEqual(code, 0, text)
+
+    def test_history_stays_when_it_is_to(self):
+        self.mount.remount("on_full=fail")
+        count = 0
+        with self.assertRaises(OSError) as raised:
+            for count in range(100):
+                write_file(self.path("model"), os.urandom(32 << 20))
+                self.mount.sync(timeout_s=100)
+        self.assertEqual(raised.exception.errno, errno.ENOSPC)
+        finished = time.monotonic() + 15  # of several collections
+        while time.monotonic() < finished:
+            time.sleep(0.5)
+            self.assertEqual(self.versions("model")[:count], list(range(1, count + 1)))
+        self.mount.command("gc", self.mount.root)
+        self.assertEqual(self.versions("model")[:count], list(range(1, count + 1)))
+        collection = self.mount.status()["collection"]
+        self.assertEqual((collection["on_full"], collection["versions_for_room"]), ("fail", 0))
+
     def free_bytes(self):
         """What the mount says is free: what is free on the disk at this moment."""
         def free(path):

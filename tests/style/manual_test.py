@@ -154,7 +154,8 @@ class MountOptions(unittest.TestCase):
                 self.assertEqual(sorted(Page(MAN / name).mount_options()), sorted(known))
 
     def test_the_program_takes_them(self):
-        values = {"hot": "2G", "log": "/dev/null", "threads": "3", "timeout": "1", "quiet": "2"}
+        values = {"hot": "2G", "log": "/dev/null", "threads": "3", "timeout": "1", "quiet": "2",
+                  "on_full": "fail"}
         for option in mount_options_in_help():
             name, equals, _ = option.partition("=")
             option = name + equals + values.get(name, "x") if equals else option.replace("...", "x")

@@ -25,6 +25,7 @@ Status SimStore::Open() {
   options.contents.cache_bytes_max = 4 << 20;
   options.passthrough = false;
   options.hot_bytes_max = options_.hot_bytes_max;
+  options.history_yields = options_.history_yields;
   Result<std::unique_ptr<StoreParts>> parts = StoreParts::Build(
       {disk_, index_, fingerprinter_, clock_, kernel_, [] { return std::string("{}"); },
        [this](int64_t ns) {

@@ -43,6 +43,7 @@ class SimStore {
     uint32_t pack_bytes = 1 << 20;
     uint64_t log_bytes = 1 << 20;
     uint64_t disk_bytes = 64 << 20;
+    bool history_yields = true;
   };
   explicit SimStore(const Options& options);
 

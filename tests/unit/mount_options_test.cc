@@ -16,7 +16,7 @@ TEST(MountOptionsTest, KnownOnesAreDecoded) {
   MountRequest request;
   ASSERT_TRUE(AddMountOptions(
                   "no_passthrough,threads=3,hot=2G,log=/a\\,b,supervise,allow_other,timeout=2.5,"
-                  "quiet=7",
+                  "quiet=7,on_full=fail",
                   false, &request)
                   .ok());
   EXPECT_FALSE(request.passthrough);
@@ -27,6 +27,9 @@ TEST(MountOptionsTest, KnownOnesAreDecoded) {
   EXPECT_TRUE(request.allow_other);
   EXPECT_EQ(request.stop_timeout_seconds, 2.5);
   EXPECT_EQ(request.quiet_seconds, 7u);
+  EXPECT_FALSE(request.history_yields);
+  ASSERT_TRUE(AddMountOptions("on_full=history", false, &request).ok());
+  EXPECT_TRUE(request.history_yields);
 }
 
 TEST(MountOptionsTest, WhatMountPassesIsTaken) {
@@ -61,7 +64,7 @@ TEST(MountOptionsTest, IoUringIsOffUnlessAskedFor) {
 TEST(MountOptionsTest, UnknownOnesAreNamed) {
   for (const char* const bad :
        {"fast", "threads=many", "threads=0", "hot=-1", "hot=x", "log=here", "timeout=soon",
-        "timeout=-1", "timeout=nan", "timeout", "no_passthrough=1"}) {
+        "timeout=-1", "timeout=nan", "on_full=", "on_full=never", "timeout", "no_passthrough=1"}) {
     MountRequest request;
     const Status status = AddMountOptions(bad, false, &request);
     EXPECT_EQ(status.code(), Code::kInvalid) << bad;
