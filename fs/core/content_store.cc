@@ -36,7 +36,8 @@ class ContentStoreImpl final : public ContentStore {
     std::unique_ptr<ContentDigester> digester = TakeDigester();
     Result<Digested> digested = digester->Run(source, content, base);
     KeepDigester(std::move(digester));
-    if (digested.ok()) Count(source.size_bytes(), *digested);
+    if (digested.ok() && !source.is_piece()) Count(source.size_bytes(), *digested);
+    if (digested.ok() && source.is_piece()) stored_bytes_ += digested->stored_bytes;
     return digested;
   }
 

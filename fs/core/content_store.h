@@ -43,6 +43,9 @@ class ContentSource {
  public:
   virtual ~ContentSource() = default;
   virtual uint64_t size_bytes() const = 0;  // does not change
+  // Whether it is the beginning of what is digested as a whole later, and counts as written
+  // only then.
+  virtual bool is_piece() const { return false; }
   // The first range of data at or after `offset`; begin == end == size when only
   // a hole is left. What lies before it is zeros, and becomes a hole of the content.
   virtual Result<ByteRange> NextData(uint64_t offset) = 0;

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "fs/core/content_verdict.h"
+#include "fs/core/piece_store.h"
 #include "store/base/log.h"
 
 namespace varve {
@@ -21,6 +22,12 @@ constexpr int64_t kStoreNowNs = 3000 * kMillisecond;
 // A group shares one flush.
 constexpr size_t kGroupJobs = 256;
 constexpr uint64_t kGroupBytes = 64u << 20;
+// What is stored takes so much more than its bytes: journals, headers, tables.
+constexpr uint64_t kOverheadShare = 8;
+// Of the free room, for a piece; the index and the log want some, too.
+constexpr uint64_t kPieceShare = 2;
+constexpr uint64_t kPieceBytesMin = 1u << 20;
+constexpr uint64_t kPieceBytesMax = 256u << 20;
 
 }  // namespace
 
@@ -33,6 +40,7 @@ struct Digester::Job : public ContentSource, public SparseSource {
   bool leased = false;
   struct stat stat {};
   uint64_t size = 0;
+  uint64_t pieces = 0;  // that were stored of it
   Completeness verdict;
   Digested digested;
   Status status;
@@ -237,12 +245,42 @@ std::unique_ptr<Digester::Job> Digester::TakeLocked(BackgroundThread* background
 }
 
 void Digester::Digest(Job* job) {
+  job->status = StorePieces(job);
   const auto read = [&] { job->status = Read(job); };
-  job->background != nullptr ? job->background->Run(read) : read();
+  if (job->status.ok()) job->background != nullptr ? job->background->Run(read) : read();
   if (job->leased) job->stage->DropLease();
   MutexLock lock(d_.tree.mutex());
   items_.at(job->content).reading = false;
   settled_.NotifyAll();
+}
+
+Status Digester::StorePieces(Job* job) {
+  if (job->record.size_bytes <= kPieceBytesMin) return Status();
+  struct stat stat {};
+  {
+    ASSIGN_OR_RETURN(const auto stage, d_.stages.Open(job->record.stage, OpenMode::kRead));
+    ASSIGN_OR_RETURN(stat, stage->Stat());
+  }
+  const uint64_t staged = static_cast<uint64_t>(stat.st_blocks) * 512;
+  const uint64_t room = d_.room_bytes();
+  if (staged + staged / kOverheadShare <= room || staged <= kPieceBytesMin) return Status();
+  PieceStore::Options options;
+  options.piece_bytes = std::clamp(room / kPieceShare, kPieceBytesMin, kPieceBytesMax);
+  options.cancelled = [&] {
+    return job->cancelled.load(std::memory_order_relaxed) || stop_.load(std::memory_order_relaxed);
+  };
+  options.run = [&](const std::function<void()>& work) {
+    job->background != nullptr ? job->background->Run(work) : work();
+  };
+  PieceStore pieces({d_.tree, d_.stages, d_.contents, d_.files, d_.commit});
+  const Status stored = pieces.Run(job->content, options, &job->pieces);
+  if (job->pieces > 0)
+    LogInfo("stored in pieces, for lack of room: {} of content {}", job->pieces, job->content);
+  // Somebody has it open, and it may fit.
+  if (stored.code() == Code::kBusy && job->pieces == 0 && staged <= room) return Status();
+  RETURN_IF_ERROR(stored);
+  ASSIGN_OR_RETURN(job->record, d_.tree.Content(job->content));
+  return Status();
 }
 
 Status Digester::Read(Job* job) {
@@ -373,6 +411,7 @@ void Digester::EndLocked(const Job& job, const Status& status) {
     last_error_ = d_.tree.PathOf(job.record.inode) + ": " + status.ToString();
     LogError("cannot store {}; it stays in its staging file and is tried again", last_error_);
   }
+  if (job.pieces > 0) item.retry_ns = kRetryFirstNs;
   item.not_before_ns = now + (job.cancelled ? kQuietNs : item.retry_ns);
   item.retry_ns = std::min(item.retry_ns * 2, kRetryMaxNs);
 }

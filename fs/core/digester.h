@@ -41,7 +41,10 @@ class Digester final : public DigestQueue {
     HistoryWriter& history;
     HotCache& hot;
     Clock& clock;
-    std::function<void()> on_full;  // the disk is; called without a lock
+    std::function<void()> on_full;   // the disk is; called without a lock
+    std::function<Status()> commit;  // what was applied is durable then
+    // What is free on the disk, or taken by hot copies.
+    std::function<uint64_t()> room_bytes;
   };
   explicit Digester(const Dependencies& dependencies) : d_(dependencies) {}
   ~Digester() override { Stop(); }
@@ -87,6 +90,8 @@ class Digester final : public DigestQueue {
   bool RunGroup(BackgroundThread* background);
   std::unique_ptr<Job> TakeLocked(BackgroundThread* background);
   void Digest(Job* job);
+  // Where the disk has not the room for the whole: piece by piece, but for the last one.
+  Status StorePieces(Job* job);
   Status Read(Job* job);
   void FinishGroup(std::vector<std::unique_ptr<Job>> jobs);
   // The rows that make the job's content a stored one.

@@ -43,6 +43,13 @@ uint64_t DiskRoom::MissingBytes() {
   return space.ok() ? MissingOf(*space) : 0;
 }
 
+uint64_t DiskRoom::RoomBytes() {
+  const Result<struct statvfs> space = disk_.Space();
+  if (!space.ok()) return 0;
+  MutexLock lock(tree_.mutex());
+  return static_cast<uint64_t>(space->f_bavail) * space->f_frsize + hot_.bytes();
+}
+
 void DiskRoom::MakeRoom() {
   {
     MutexLock lock(tree_.mutex());

@@ -26,6 +26,8 @@ class DiskRoom {
   bool Housekeep();
   // What is missing up to that watermark, as far as history is to make room for it.
   uint64_t MissingBytes();
+  // What is free, or taken by hot copies.
+  uint64_t RoomBytes();
   // The store's own work found the disk full: drops hot copies and the ballast. A
   // commit has to follow, with which the staging files go.
   void MakeRoom();

@@ -30,10 +30,12 @@ Status LiveFiles::BeginOwnLocked(OpenFile& file, InodeRecord* record) {
   d_.tree.mutex().Unlock();
   const Result<StageId> copy = CopyStage(original.stage);
   d_.tree.mutex().Lock();
-  // Its inode may have gone on with the staging file, and left a copy of its own.
+  // Its inode may have gone on with the staging file, and left a copy of its own; or a piece
+  // of it was stored, and is in the staging file no more.
   ASSIGN_OR_RETURN(*record, d_.tree.Inode(file.inode));
   ASSIGN_OR_RETURN(const ContentRecord now, d_.tree.Content(file.content));
-  if (now.stage != original.stage || now.stored) {
+  if (now.stage != original.stage || now.stored || now.overlay != original.overlay ||
+      now.base != original.base) {
     if (copy.ok()) d_.stages.Remove(*copy);
     return BeginOwnLocked(file, record);
   }

@@ -11,13 +11,16 @@ namespace varve {
 namespace {
 
 // A captured content that still lies in a staging file. The file may go over to the next
-// content of its inode and be written then; but first the row says that it is this one's no
-// more. So what was read is asked for after it was read, and read elsewhere if need be.
+// content of its inode and be written then, or lose what a stored piece has (piece_store.h);
+// but first the row says that it is this one's no more, or what the content lies upon now. So what
+// was read is asked for after it was read, and read elsewhere if need be.
 class PendingReader final : public ContentReader {
  public:
   struct Source {
     ContentId content = 0;
     StageId stage = 0;
+    bool overlay = false;
+    ContentId base = 0;
     std::shared_ptr<Body> body;
   };
   PendingReader(Source source, uint64_t size_bytes, Tree& tree,
@@ -64,10 +67,11 @@ class PendingReader final : public ContentReader {
     return next_;
   }
 
-  // Another reader once the staging file is not the content's any more.
+  // Another reader once the staging file does not show the content any more.
   Result<std::shared_ptr<ContentReader>> NextIfLeft() {
     ASSIGN_OR_RETURN(const ContentRecord now, tree_.Content(source_.content));
-    if (now.stage == source_.stage) return std::shared_ptr<ContentReader>();
+    if (now.stage == source_.stage && now.overlay == source_.overlay && now.base == source_.base)
+      return std::shared_ptr<ContentReader>();
     ASSIGN_OR_RETURN(std::shared_ptr<ContentReader> next, reopen_());
     MutexLock lock(mutex_);
     next_ = next;
@@ -109,7 +113,7 @@ Result<std::shared_ptr<ContentReader>> LiveFiles::OpenPendingReader(ContentId co
                                                                     const ContentRecord& record,
                                                                     uint64_t size_bytes,
                                                                     const std::string& path) {
-  PendingReader::Source source{content, record.stage, nullptr};
+  PendingReader::Source source{content, record.stage, record.overlay, record.base, nullptr};
   if (record.overlay) {
     ASSIGN_OR_RETURN(source.body, OpenOverlay(content, record, OpenMode::kRead));
   } else {

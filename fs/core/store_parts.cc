@@ -60,9 +60,9 @@ Status StoreParts::MakeNodes(const Options& options) {
       VirtualContext{*catalog_, *live_, *files_, base_.status_json,
                      [this] { return live_->StatFilesystem(); }, frozen_.get(), capture_.get()});
   live_->SetVirtualNodes(virtual_.get());
-  digester_ = std::make_unique<Digester>(
-      Digester::Dependencies{*tree_, *stages_, *contents_, *files_, *history_, *hot_, base_.clock,
-                             [this] { MakeRoom(); }});
+  digester_ = std::make_unique<Digester>(Digester::Dependencies{
+      *tree_, *stages_, *contents_, *files_, *history_, *hot_, base_.clock, [this] { MakeRoom(); },
+      [this] { return CommitOnFullDisk(); }, [this] { return room_->RoomBytes(); }});
   files_->SetDigestQueue(digester_.get());
   committer_ = std::make_unique<Committer>(Committer::Dependencies{
       *catalog_, *packs_, *stages_, *files_, *digester_,

@@ -4,6 +4,7 @@ The store lies on a small ext4 image, mounted through a loop device in the test'
 """
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -149,6 +150,53 @@ class FullDisk(MountTestCase):
             self.assertLess(time.monotonic(), deadline, "nothing is collected")
             time.sleep(0.5)
         write_file(self.path("new"), os.urandom(FILE_BYTES))
+
+    def test_what_is_pending_is_stored_without_help(self):
+        # One file, for which the disk has no room twice, nor has the ballast.
+        written = hashlib.sha256()
+        done = 0
+        with open(self.path("big"), "wb", buffering=0) as file:
+            try:
+                while True:
+                    data = os.urandom(1 << 20)
+                    size = file.write(data)
+                    written.update(data[:size])
+                    done += size
+            except OSError as error:
+                self.assertEqual(error.errno, errno.ENOSPC)
+        self.assertGreater(done, 400 << 20)
+        times = os.stat(self.path("big"))
+        self.mount.sync(timeout_s=150)
+        self.assertEqual(self.mount.status()["pending"]["files"], 0)
+        harness.drop_caches()
+
+        def check():
+            with open(self.path("big"), "rb") as stored:
+                self.assertEqual(hashlib.file_digest(stored, "sha256").digest(), written.digest())
+            self.assertEqual(os.stat(self.path("big")).st_size, done)
+            self.assertEqual(os.stat(self.path("big")).st_mtime_ns, times.st_mtime_ns)
+        check()
+        self.mount.stop()
+        code, text = self.mount.fsck()
+        self.assertEqual(code, 0, text)
+        self.mount.start()
+        check()
+
+    def test_killed_while_what_is_pending_is_stored(self):
+        good = {"before": os.urandom(100 << 20), "big": os.urandom(450 << 20)}
+        for name, data in good.items():
+            write_file(self.path(name), data)
+        self.fill()
+        for pause_s in (1, 2, 3):
+            time.sleep(pause_s)
+            self.mount.kill_and_remount()
+            self.check(good)
+        self.mount.sync(timeout_s=150)
+        harness.drop_caches()
+        self.check(good)
+        self.mount.stop()
+        code, text = self.mount.fsck()
+        self.assertEqual(code, 0, text)
 
     def write_patiently(self, name, data):
         """As a program that tries again on a full disk; how often it had to."""

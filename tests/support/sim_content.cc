@@ -80,10 +80,10 @@ void SimContent::Write(uint64_t offset, ByteView bytes) {
 }
 
 void SimContent::Truncate(uint64_t size) {
-  if (size < size_) {
+  if (size <= size_) {  // also what was only allocated behind the end
     auto page = pages_.lower_bound(PageBehind(size));
     while (page != pages_.end()) Erase(page++);
-    if (size % kPage != 0) ZeroInsidePage(size, kPage - size % kPage);
+    if (size < size_ && size % kPage != 0) ZeroInsidePage(size, kPage - size % kPage);
   }
   size_ = size;
 }
