@@ -31,10 +31,10 @@
 namespace varve {
 
 struct CollectOptions {
-  bool dry_run = false;               // only counts
-  bool drop_hot = false;              // hot copies go, too
-  bool thorough = false;              // packs that have a little to gain are emptied, too
-  std::optional<PurgeRequest> purge;  // that before
+  bool dry_run = false;                    // only counts
+  bool drop_hot = false;                   // hot copies go, too
+  bool thorough = false;                   // packs that have a little to gain are emptied, too
+  std::optional<PurgeRequest> purge = {};  // that before
 };
 
 struct CollectReport {

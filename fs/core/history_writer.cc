@@ -96,6 +96,11 @@ Status HistoryWriter::LeaveDirectory(const LinkName& name, HistoryId history, Ba
   if (!any) return Status();
   ASSIGN_OR_RETURN(const HistoryId parent, HistoryOf(name.parent));
   ASSIGN_OR_RETURN(NameRecord counters, Name(parent, name.name));
+  if (counters.child_history != 0 && counters.child_history != history) {
+    // Two of that name have gone: both go on in the one that comes.
+    ASSIGN_OR_RETURN(Joining joining, JoinIn(batch));
+    return AppendHistory({0, history, counters.child_history}, &joining);
+  }
   counters.child_history = history;
   batch->Put(key::Name(parent, name.name), counters.Encode());
   return Status();

@@ -3,6 +3,9 @@
 // Threads: needs Tree::mutex().
 #pragma once
 
+#include <map>
+#include <string>
+
 #include "fs/core/tree.h"
 
 namespace varve {
@@ -53,14 +56,23 @@ class HistoryWriter {
     HistoryId from = 0;
     HistoryId to = 0;
   };
+  // Several joins of a batch may change the counters of one name, and the catalog tells what
+  // they were before.
+  struct Joining {
+    Batch* batch;
+    std::map<std::string, NameRecord> names;  // that the batch changes, by the keys of their rows
+  };
+  Result<Joining> JoinIn(Batch* batch);
   Result<bool> HasNames(HistoryId history);
-  Status AppendHistory(const Continued& continued, Batch* batch);
-  Status AppendName(const Continued& continued, const std::string& name, NameRecord from,
-                    Batch* batch);
+  Result<NameRecord> NameNow(const Joining& joining, HistoryId history, std::string_view name);
+  void PutName(HistoryId history, std::string_view name, const NameRecord& record,
+               Joining* joining);
+  Status AppendHistory(const Continued& continued, Joining* joining);
+  Status AppendName(const Continued& continued, const std::string& name, Joining* joining);
   Status AppendFileVersions(const Continued& continued, const std::string& name,
                             VersionNumber after, Batch* batch);
   Status AppendDirectoryVersions(const NameRecord& from, NameRecord* to, Batch* batch);
-  Status AdoptSubdirectories(const Continued& continued, Batch* batch);
+  Status AdoptSubdirectories(const Continued& continued, Joining* joining);
 
   Result<HistoryId> HistoryOf(InodeNumber directory);
   Result<NameRecord> Name(HistoryId history, std::string_view name);

@@ -50,6 +50,22 @@ class Chains(CloneTestCase):
         harness.drop_caches()
         self.assertEqual(self.contents(f"L{len(expected) - 1}"), expected[-1])
 
+    def test_what_waited_under_a_name_is_joined(self):
+        """A clone's directory takes a name that had a history; once removed, it has both."""
+        os.makedirs(self.path("original/runs"))
+        write_file(self.path("original/runs/file"), b"cloned")
+        os.makedirs(self.path("again/runs"))
+        write_file(self.path("again/runs/file"), b"first")
+        shutil.rmtree(self.path("again"))
+        self.clone("original", "again")
+        write_file(self.path("again/runs/file"), b"second")
+        shutil.rmtree(self.path("again/runs"))
+        os.mkdir(self.path("again/runs"))
+        versions = self.path("again/runs/.varve/versions/file")
+        texts = [read_file(os.path.join(versions, name)) for name in sorted(os.listdir(versions))
+                 if name != "latest"]
+        self.assertEqual((texts[0], texts[-1]), (b"first", b"second"))
+
     def contents(self, top):
         return {os.path.relpath(os.path.join(path, name), self.path(top)):
                 read_file(os.path.join(path, name))
