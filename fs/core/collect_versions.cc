@@ -135,12 +135,12 @@ Status CollectVersions::Drop(const Version& version) {
 
 Status CollectVersions::Flush() { return DropUnchanged(tree_, std::exchange(batch_, {})); }
 
-Status DropUnchanged(Tree& tree, RowPage rows) {
+Status DropUnchanged(Tree& tree, const RowPage& rows) {
   Batch batch;
   MutexLock lock(tree.mutex());
-  for (auto& [row_key, row] : rows) {
+  for (const auto& [row_key, row] : rows) {
     ASSIGN_OR_RETURN(const std::optional<std::string> now, tree.catalog().Get(row_key));
-    if (now == row) batch.Delete(std::move(row_key));
+    if (now == row) batch.Delete(row_key);
   }
   return batch.empty() ? Status() : tree.Apply(batch);
 }

@@ -20,7 +20,7 @@ namespace varve {
 // Deletes those of `rows` that still are as they were. A renamed directory's versions may be
 // called otherwise by now, and a temporary name that is made again begins to count anew.
 // Takes Tree::mutex().
-Status DropUnchanged(Tree& tree, RowPage rows);
+Status DropUnchanged(Tree& tree, const RowPage& rows);
 
 class CollectVersions {
  public:

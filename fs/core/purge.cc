@@ -4,6 +4,7 @@
 
 #include <charconv>
 
+#include "fs/core/collect_versions.h"
 #include "fs/core/content_recipe.h"
 #include "fs/core/content_references.h"
 #include "fs/core/purge_targets.h"
@@ -13,7 +14,7 @@ namespace {
 
 // So long others may wait for the tree: a few rows.
 constexpr size_t kAtOnce = 16;
-constexpr size_t kRowsAtOnce = 4096;
+constexpr size_t kRowsAtOnce = 256;
 // In JSON, of a byte and of a string.
 constexpr size_t kEscapedMost = 6;
 constexpr size_t kQuotes = 4;
@@ -140,15 +141,6 @@ Status Purge::GatherChunks() {
 
 Status Purge::CountVersions(bool apply) {
   RowPage going;
-  const auto drop = [&]() -> Status {
-    Batch batch;
-    MutexLock lock(d_.tree.mutex());
-    for (auto& [row_key, row] : std::exchange(going, {})) {
-      ASSIGN_OR_RETURN(const std::optional<std::string> now, d_.tree.catalog().Get(row_key));
-      if (now == row) batch.Delete(std::move(row_key));
-    }
-    return batch.empty() ? Status() : d_.tree.Apply(batch);
-  };
   const Status walked =
       Walk(key::kVersion, [&](std::string_view row_key, std::string_view row) -> Status {
         ASSIGN_OR_RETURN(const VersionRecord version, VersionRecord::Decode(row));
@@ -156,10 +148,11 @@ Status Purge::CountVersions(bool apply) {
         ++report_->versions;
         if (!apply) return Status();
         going.emplace_back(row_key, row);
-        return going.size() < kRowsAtOnce ? Status() : drop();
+        return going.size() < kRowsAtOnce ? Status()
+                                          : DropUnchanged(d_.tree, std::exchange(going, {}));
       });
   RETURN_IF_ERROR(walked);
-  return drop();
+  return DropUnchanged(d_.tree, going);
 }
 
 Status Purge::PurgeSome(const std::vector<ContentId>& contents) {
