@@ -54,7 +54,7 @@ Result<CollectVersions::Dropped> CollectOldest::Drop(uint64_t wanted_bytes) {
       ++(versions_[i].row_key[0] == key::kVersion ? dropped.files : dropped.directories);
       rows.emplace_back(versions_[i].row_key, versions_[i].row);
     }
-    RETURN_IF_ERROR(DropUnchanged(d_.tree, std::move(rows)));
+    RETURN_IF_ERROR(DropUnchanged(d_.tree, rows));
   }
   return dropped;
 }
