@@ -68,14 +68,18 @@ def append_synced(path, count):
 
 
 class Data:
-    """Incompressible bytes; each round starts elsewhere, so that no chunk of it is known."""
+    """Incompressible bytes; each round starts elsewhere, so that no chunk of it is known.
+
+    They are in shared memory: a forked child that writes as an ordinary user would else pay for
+    copy on write, because a write that bypasses the page cache takes the pages for itself.
+    """
 
     def __init__(self, size):
         self.size = size
         self.slack = 8 * MIB
-        self.bytes = bytearray()
-        while len(self.bytes) < size + self.slack:
-            self.bytes += os.urandom(64 * MIB)
+        self.bytes = mmap.mmap(-1, size + self.slack)
+        while self.bytes.tell() < len(self.bytes):
+            self.bytes.write(os.urandom(min(64 * MIB, len(self.bytes) - self.bytes.tell())))
         self.round = 0
 
     def next(self):
