@@ -104,8 +104,11 @@ Status LoggedCatalog::Open(Disk& disk, const std::string& path, const CatalogOpt
   ASSIGN_OR_RETURN(const std::optional<std::string> stored, store_.Get(kMarkKey));
   if (stored) {
     ASSIGN_OR_RETURN(mark, DecodeLogMark(*stored));
-  } else if (options.sequence_floor > 0 && !options.read_only) {
-    mark.sequence = options.sequence_floor;
+  }
+  const uint64_t floor = mark.sequence == 0 ? options.sequence_floor : 0;
+  // The mark is written at once: an index without a row never belongs to a store with data.
+  if (!options.read_only && (!stored || floor > 0)) {
+    mark.sequence = floor;
     RETURN_IF_ERROR(store_.Write({{std::string(kMarkKey), EncodeLogMark(mark)}}));
   }
   auto delta = std::make_shared<Delta>();

@@ -103,13 +103,9 @@ class KeyValueStore {
 
 // LMDB in `path`, an absolute directory that is made if it is missing (not if
 // `read_only`). Map of 1 TiB address space, MDB_NOTLS. To be called in the process
-// that uses it (after daemonising), once per directory at a time.
+// that uses it (after daemonising), once per directory at a time. What is there is read and
+// verified first: kCorrupt for damage of any kind.
 Result<std::unique_ptr<KeyValueStore>> OpenLmdb(const std::string& path, bool read_only = false);
-
-// Reads every row in a child process, because damage can end the process that reads
-// it (lmdb_store.h). Returns kCorrupt for damage of any kind. For fsck, before it opens
-// the index itself. REQUIRES: no other thread runs.
-Status VerifyLmdb(const std::string& path);
 
 struct CatalogStats {
   uint64_t delta_keys = 0;

@@ -1,14 +1,12 @@
 #include "index/lmdb_env.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdio>
-#include <fstream>
 #include <utility>
 
+#include "index/lmdb_check.h"
 #include "store/base/unique_fd.h"
 
 namespace varve {
@@ -52,47 +50,6 @@ bool RemoveUnfinished(const std::string& path) {
          attributes.st_size <= 2 * ::sysconf(_SC_PAGESIZE) && ::unlink(data.c_str()) == 0;
 }
 
-// Where this process has mapped the start of a file. LMDB does not tell.
-Result<char*> MappingOf(const struct stat& file) {
-  std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    unsigned long begin = 0, offset = 0, inode = 0;
-    if (std::sscanf(line.c_str(), "%lx-%*x %*s %lx %*s %lu", &begin, &offset, &inode) == 3 &&
-        offset == 0 && inode == file.st_ino)
-      return reinterpret_cast<char*>(begin);
-  }
-  return Status(Code::kUnsupported, "index: its mapping is not to be found");
-}
-
-// The pages that LMDB counts on, but that lie behind the end of its file, must read as zeros: as
-// they are they end the process. There are harmless ones, which were freed before they were
-// written, and those of a file that was cut short.
-Status CoverMissingPages(MDB_env* env, bool read_only) {
-  MDB_envinfo info;
-  MDB_stat statistics;
-  int descriptor = -1;
-  struct stat attributes {};
-  ::mdb_env_info(env, &info);
-  ::mdb_env_stat(env, &statistics);
-  ::mdb_env_get_fd(env, &descriptor);
-  if (::fstat(descriptor, &attributes) != 0) return Status::Errno(errno, "index: data.mdb");
-  const uint64_t page_bytes = statistics.ms_psize;
-  const uint64_t counted = (info.me_last_pgno + 1) * page_bytes;
-  const auto present = static_cast<uint64_t>(attributes.st_size);
-  if (present >= counted) return {};
-  if (counted > info.me_mapsize) return Status(Code::kCorrupt, "index: its count of pages");
-  if (!read_only) {
-    if (::ftruncate(descriptor, static_cast<off_t>(counted)) == 0) return {};
-    return Status::Errno(errno, "index: extend data.mdb");
-  }
-  const uint64_t begin = (present + page_bytes - 1) / page_bytes * page_bytes;
-  if (begin >= counted) return {};
-  ASSIGN_OR_RETURN(char* const mapping, MappingOf(attributes));
-  const void* mapped = ::mmap(mapping + begin, counted - begin, PROT_READ,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-  return mapped == mapping + begin ? Status() : Status::Errno(errno, "index: cover missing pages");
-}
-
 }  // namespace
 
 Status LmdbFailure(int code, std::string context) {
@@ -123,6 +80,11 @@ Status LmdbFailure(int code, std::string context) {
 Result<LmdbEnv> OpenLmdbEnv(const std::string& path, const LmdbOptions& options) {
   if (!options.read_only && ::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
     return Status::Errno(errno, "index: make directory " + path);
+  Status checked = CheckLmdbFile(path + "/data.mdb");
+  const bool unfinished =
+      checked.code() == Code::kCorrupt && !options.read_only && RemoveUnfinished(path);
+  const bool missing = checked.code() == Code::kNotFound && !options.read_only;
+  if (!unfinished && !missing) RETURN_IF_ERROR(checked);
   Result<LmdbEnv> env = OpenOnce(path, options);
   // Where address space is limited (ulimit -v, some sanitizers) less must do.
   LmdbOptions smaller = options;
@@ -130,11 +92,7 @@ Result<LmdbEnv> OpenLmdbEnv(const std::string& path, const LmdbOptions& options)
     smaller.map_bytes /= 4;
     env = OpenOnce(path, smaller);
   }
-  if (env.status().code() == Code::kCorrupt && !options.read_only && RemoveUnfinished(path))
-    env = OpenOnce(path, options);
-  if (!env.ok()) return env.status();
-  RETURN_IF_ERROR(CoverMissingPages(env->get(), options.read_only));
-  if (options.read_only) return env;
+  if (!env.ok() || options.read_only) return env;
   const int synced = ::mdb_env_sync(env->get(), 1);
   if (synced != 0) return LmdbFailure(synced, "sync");
   RETURN_IF_ERROR(SyncDirectoryAt(path));

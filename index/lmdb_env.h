@@ -19,7 +19,7 @@ using LmdbEnv = std::unique_ptr<MDB_env, LmdbEnvCloser>;
 // The Status of an error that LMDB returned: its own codes are negative, others are errnos.
 Status LmdbFailure(int code, std::string context);
 
-// Opens or creates the environment; it is durable, and safe to read, when this returns.
+// Opens or creates the environment; it is durable, and its file as it should be, when this returns.
 Result<LmdbEnv> OpenLmdbEnv(const std::string& path, const LmdbOptions& options);
 
 }  // namespace varve

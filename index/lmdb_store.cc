@@ -7,12 +7,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 #include <utility>
 #include <vector>
 
 #include "index/lmdb_env.h"
-#include "store/base/checksum.h"
+#include "index/lmdb_seal.h"
 #include "store/base/mutex.h"
 
 namespace varve {
@@ -20,7 +19,6 @@ namespace {
 
 // Reset transactions that are worth keeping.
 constexpr size_t kParkedMax = 128;
-constexpr size_t kSealBytes = 4;
 // Behind the end of the file.
 constexpr off_t kReserveBytes = 16 << 20;
 
@@ -29,20 +27,6 @@ MDB_val Value(std::string_view text) {
 }
 std::string_view Text(const MDB_val& value) {
   return {static_cast<const char*>(value.mv_data), value.mv_size};
-}
-
-uint32_t Seal(std::string_view key, std::string_view value) {
-  return static_cast<uint32_t>(std::rotl(Checksum64(AsBytes(key)), 1) ^ Checksum64(AsBytes(value)));
-}
-
-// Takes the seal off and verifies it.
-Result<std::string_view> Unseal(std::string_view key, const MDB_val& stored) {
-  const std::string_view text = Text(stored);
-  if (text.size() >= kSealBytes) {
-    const std::string_view value = text.substr(0, text.size() - kSealBytes);
-    if (ByteReader(text.substr(value.size())).U32() == Seal(key, value)) return value;
-  }
-  return Status(Code::kCorrupt, "index: the checksum of a row");
 }
 
 struct TxnAborter {
@@ -123,7 +107,7 @@ class StoreCursor final : public KeyValueStore::Cursor {
     if (moved == MDB_NOTFOUND) return {};
     if (moved != 0) return LmdbFailure(moved, "read");
     key_ = Text(key);
-    const Result<std::string_view> value = Unseal(key_, stored);
+    const Result<std::string_view> value = Unseal(key_, Text(stored));
     valid_ = value.ok();
     if (valid_) value_ = *value;
     return value.status();
@@ -174,7 +158,7 @@ Result<std::optional<std::string>> LmdbStore::Get(std::string_view key) {
   const int outcome = ::mdb_get(loan.get(), dbi_, &lmdb_key, &stored);
   if (outcome == MDB_NOTFOUND) return std::optional<std::string>();
   if (outcome != 0) return LmdbFailure(outcome, "read");
-  ASSIGN_OR_RETURN(const std::string_view value, Unseal(key, stored));
+  ASSIGN_OR_RETURN(const std::string_view value, Unseal(key, Text(stored)));
   return std::optional<std::string>(value);
 }
 

@@ -1,12 +1,11 @@
 // The KeyValueStore that is an LMDB environment.
 //
-// One unnamed database. Every value is followed by a 32-bit checksum of its key
-// and itself, because LMDB has none: a decayed row is kCorrupt, not a wrong answer.
-// The tree's own pages are not covered. LMDB follows damaged page numbers and
-// offsets, and may end the process by an assertion or a signal (52 of 600 randomly
-// damaged files did; the other damage was reported, none returned wrong rows). A
-// file that is shorter than LMDB believes is caught: it reads as zeros. For the rest
-// there is VerifyLmdb(). An error of the disk while a page is read is SIGBUS.
+// One unnamed database. Every value is followed by a checksum of its key and itself
+// (lmdb_seal.h), and the whole file is read and checked before LMDB sees it
+// (lmdb_check.h): LMDB follows damaged page numbers and offsets, and may end the process
+// by an assertion or a signal (52 of 600 randomly damaged files did). What decays while it is
+// open can still do that; a row is always verified. An error of the disk while a page is read is
+// SIGBUS.
 //
 // Read transactions are pooled. A parked one is reset: it keeps its slot in the
 // reader table, not the pages it saw.

@@ -10,6 +10,7 @@
 #include "fs/core/fsck_rows.h"
 #include "fs/core/fsck_tree.h"
 #include "fs/core/rebuild.h"
+#include "fs/core/store_index.h"
 #include "fs/core/store_lock.h"
 #include "fs/core/superblock.h"
 #include "store/base/posix_disk.h"
@@ -36,7 +37,6 @@ class StoreCheck {
   Status OpenIndex();
   Status Rebuild();
   Status CheckAll();
-  Status IndexIsDamaged(const Status& status) const;
 
   const std::string path_;
   FsckOptions options_;
@@ -56,7 +56,7 @@ class StoreCheck {
 Result<FsckReport> StoreCheck::Run() {
   RETURN_IF_ERROR(OpenStore());
   RETURN_IF_ERROR(OpenIndex());
-  RETURN_IF_ERROR(IndexIsDamaged(CheckAll()));
+  RETURN_IF_ERROR(NameRemedy(CheckAll(), path_));
   return std::move(report_);
 }
 
@@ -96,14 +96,6 @@ Status StoreCheck::CheckSuperblock() {
 
 Status StoreCheck::OpenIndex() {
   const bool present = disk_->Stat("index/data.mdb").ok();
-  if (!options_.rebuild_index) {
-    if (!present)
-      return Status(Code::kCorrupt, "the index of " + path_ +
-                                        " is gone; varve fsck --rebuild-index makes it anew from "
-                                        "the packs");
-    // In a child process, before any thread runs here: damage may end who reads it.
-    RETURN_IF_ERROR(IndexIsDamaged(VerifyLmdb(path_ + "/index")));
-  }
   ASSIGN_OR_RETURN(packs_, OpenPackStore(*disk_, "packs", *fingerprinter_, PackStoreOptions()));
   if (options_.rebuild_index) {
     RETURN_IF_ERROR(Rebuild());
@@ -113,23 +105,13 @@ Status StoreCheck::OpenIndex() {
   }
   CatalogOptions catalog_options;
   catalog_options.read_only = !options_.repair;
-  Result<std::unique_ptr<KeyValueStore>> rows =
-      OpenLmdb(path_ + "/index", /*read_only=*/!options_.repair);
-  RETURN_IF_ERROR(IndexIsDamaged(rows.status()));
-  rows_ = *std::move(rows);
+  ASSIGN_OR_RETURN(rows_, OpenStoreIndex(*disk_, path_, /*read_only=*/!options_.repair));
   Result<std::unique_ptr<Catalog>> catalog = OpenCatalog(*rows_, *disk_, "log", catalog_options);
-  RETURN_IF_ERROR(IndexIsDamaged(catalog.status()));
+  RETURN_IF_ERROR(NameRemedy(catalog.status(), path_));
   catalog_ = *std::move(catalog);
   tree_ = std::make_unique<Tree>(*catalog_, *fingerprinter_, clock_);
   ASSIGN_OR_RETURN(stages_, StageArea::Open(*disk_));
   return Status();
-}
-
-Status StoreCheck::IndexIsDamaged(const Status& status) const {
-  if (status.code() != Code::kCorrupt) return status;
-  return Status(Code::kCorrupt, "the index of " + path_ + " cannot be read (" +
-                                    std::string(status.context()) +
-                                    "); varve fsck --rebuild-index makes it anew from the packs");
 }
 
 Status StoreCheck::Rebuild() {

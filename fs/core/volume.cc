@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "fs/core/store_index.h"
 #include "fs/core/store_lock.h"
 #include "fs/core/store_parts.h"
 #include "fs/core/superblock.h"
@@ -35,7 +36,6 @@ class StoreVolume final : public Volume {
   std::string StatusJson() override;
 
  private:
-  Status CheckIndexIsThere();
   Status BuildParts();
   Status RecoverTree();
 
@@ -78,19 +78,8 @@ Status StoreVolume::Open() {
   return Status();
 }
 
-// A new index for an old store would show an empty tree, and recovery would remove
-// every staging file that the tree does not name.
-Status StoreVolume::CheckIndexIsThere() {
-  if (disk_->Stat("index/data.mdb").ok()) return Status();
-  const Result<std::vector<std::string>> packs = disk_->List("packs");
-  if (!packs.ok() || packs->empty()) return Status();
-  return Status(Code::kCorrupt, "the index of " + path_ + " is gone; varve fsck --rebuild-index " +
-                                    path_ + " makes it anew from the packs");
-}
-
 Status StoreVolume::BuildParts() {
-  RETURN_IF_ERROR(CheckIndexIsThere());
-  ASSIGN_OR_RETURN(key_values_, OpenLmdb(path_ + "/index"));
+  ASSIGN_OR_RETURN(key_values_, OpenStoreIndex(*disk_, path_, /*read_only=*/false));
   StoreParts::Options options;
   options.packs.io_uring = options_.io_uring;
   if (options_.threads > 0) options.contents.threads = options_.threads;
