@@ -13,6 +13,7 @@ set(VARVE_TEST_ENVIRONMENT
     "PYTHONPATH=${PROJECT_SOURCE_DIR}/tests/support"
     "PYTHONDONTWRITEBYTECODE=1"
     "ASAN_OPTIONS=abort_on_error=1"
+    "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/leaks.supp:print_suppressions=0"
     "UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1"
     "TSAN_OPTIONS=second_deadlock_stack=1")
 
