@@ -75,9 +75,11 @@ Status StoreCheck::OpenStore() {
 Status StoreCheck::CheckSuperblock() {
   Result<Superblock> first = ReadSuperblock(*disk_, kSuperblockPath, path_);
   Result<Superblock> copy = ReadSuperblock(*disk_, kSuperblockCopyPath, path_);
-  const bool newer = copy.ok() && first.status().code() == Code::kInvalid &&
-                     first.status().context().find("format") != std::string_view::npos;
-  if (newer) return first.status();
+  const auto newer = [](const Result<Superblock>& superblock) {
+    return superblock.status().code() == Code::kInvalid &&
+           superblock.status().context().find("format") != std::string_view::npos;
+  };
+  if (newer(first) && newer(copy)) return first.status();
   if (!first.ok() && !copy.ok())
     return Status(Code::kCorrupt, "the superblock of " + path_ + " and its copy are damaged (" +
                                       std::string(first.status().context()) +
