@@ -82,10 +82,16 @@ Result<Superblock> OpenSuperblock(Disk& disk, const std::string& name, int64_t n
     if (!copied.ok()) LogWarning("cannot write the copy of the superblock: {}", copied.ToString());
     return superblock;
   }
+  if (ReadSuperblock(disk, kSuperblockCopyPath, name).ok())
+    return Status(Code::kCorrupt, "the superblock of " + name + " is missing or damaged (" +
+                                      std::string(superblock.status().context()) +
+                                      "); varve fsck --repair " + name +
+                                      " restores it from its copy");
   if (superblock.status().code() != Code::kNotFound) return superblock.status();
   if (disk.Stat(kSuperblockCopyPath).ok())
-    return Status(Code::kCorrupt,
-                  "the superblock of " + name + " is gone; varve fsck --repair may restore it");
+    return Status(Code::kCorrupt, "the superblock of " + name +
+                                      " is gone, and its copy is damaged; restore either file "
+                                      "from a backup");
   RETURN_IF_ERROR(CheckIsStoreOrEmpty(disk, name));
   Superblock made;
   made.secret = Fingerprinter::MakeSecret();
