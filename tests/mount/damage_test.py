@@ -178,7 +178,7 @@ class Damage(MountTestCase):
         in_packs = re.match("packs|superblock", what) is not None
         with self.subTest(what):
             return self.check_damaged(lossless=clean and not in_packs, in_packs=in_packs)
-        self.mount.destroy()
+        self.mount.destroy()  # it failed, and the next round goes on
         return False
 
     def check_damaged(self, lossless, in_packs):
