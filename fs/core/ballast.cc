@@ -9,6 +9,7 @@ namespace {
 
 constexpr char kPath[] = "ballast";
 constexpr uint64_t kPlenty = 4;
+constexpr uint64_t kTwice = 2;  // opening takes room, too
 
 }  // namespace
 
@@ -19,8 +20,13 @@ Result<std::unique_ptr<Ballast>> Ballast::Open(Disk& disk) {
   ASSIGN_OR_RETURN(std::unique_ptr<File> file, disk.Open(kPath, OpenMode::kCreate));
   auto ballast = std::unique_ptr<Ballast>(new Ballast(disk, std::move(file), bytes));
   MutexLock lock(ballast->mutex_);
-  ballast->RefillLocked(0);
+  ballast->RefillLocked(kTwice * bytes);
   return ballast;
+}
+
+bool Ballast::Drop(Disk& disk) {
+  const Result<struct stat> stat = disk.Stat(kPath);
+  return stat.ok() && stat->st_blocks > 0 && disk.Remove(kPath).ok();
 }
 
 void Ballast::RefillLocked(uint64_t free_wanted) {

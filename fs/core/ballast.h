@@ -22,8 +22,11 @@ class Ballast {
   static constexpr uint64_t kBytesMax = 128u << 20;
   static constexpr uint64_t kDiskShare = 16;
 
-  // Allocates it if there is room. A disk that is too full already is no failure.
+  // Allocates it if there is room twice. A disk that is too full already is no failure.
   static Result<std::unique_ptr<Ballast>> Open(Disk& disk);
+  // Gives back what earlier sessions kept; false if that is nothing. For a store that cannot
+  // be opened otherwise.
+  static bool Drop(Disk& disk);
 
   // Gives its room back; false when it was gone already.
   bool Release();

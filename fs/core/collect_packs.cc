@@ -19,6 +19,8 @@ constexpr unsigned kDeadPercent = 25;
 constexpr unsigned kDeadPercentThorough = 5;
 // Of the index, so much has to be gained.
 constexpr uint64_t kBaseShare = 2;
+// Of the room, what is moved may take so much: others write, too.
+constexpr uint64_t kMoveShare = 2;
 
 }  // namespace
 
@@ -41,9 +43,34 @@ Result<CollectPacks::Freed> CollectPacks::Run(const std::map<uint32_t, PackConte
     if (candidates_.contains(pack)) chosen.insert(pack);
   if (chosen.empty()) return freed_;
   RETURN_IF_ERROR(FreeJournals(emptied, &chosen));
-  RETURN_IF_ERROR(MoveChunks(chosen));
+  while (!chosen.empty()) RETURN_IF_ERROR(Empty(TakeWhatFits(live, &chosen)));
+  return freed_;
+}
+
+std::set<uint32_t> CollectPacks::TakeWhatFits(const std::map<uint32_t, PackContents>& live,
+                                              std::set<uint32_t>* chosen) {
+  std::vector<std::pair<uint64_t, uint32_t>> by_live_bytes;
+  for (const uint32_t pack : *chosen) {
+    const auto used = live.find(pack);
+    by_live_bytes.emplace_back(used == live.end() ? 0 : used->second.bytes, pack);
+  }
+  std::sort(by_live_bytes.begin(), by_live_bytes.end());
+  const uint64_t room_bytes = d_.room_bytes() / kMoveShare;
+  std::set<uint32_t> taken;
+  uint64_t moved_bytes = 0;
+  for (const auto& [live_bytes, pack] : by_live_bytes) {
+    moved_bytes += live_bytes;
+    if (!taken.empty() && moved_bytes > room_bytes) break;
+    taken.insert(pack);
+    chosen->erase(pack);
+  }
+  return taken;
+}
+
+Status CollectPacks::Empty(const std::set<uint32_t>& packs) {
+  RETURN_IF_ERROR(MoveChunks(packs));
   RETURN_IF_ERROR(d_.commit());
-  for (const uint32_t pack : chosen) {
+  for (const uint32_t pack : packs) {
     if (kept_.contains(pack)) {
       ++freed_.left;
       continue;
@@ -52,7 +79,7 @@ Result<CollectPacks::Freed> CollectPacks::Run(const std::map<uint32_t, PackConte
     ++freed_.packs;
     freed_.bytes += candidates_.at(pack);
   }
-  return freed_;
+  return Status();
 }
 
 // Journals do not move: a pack that holds some that a rebuild needs goes only if a base
@@ -68,13 +95,30 @@ Status CollectPacks::FreeJournals(const std::set<uint32_t>& emptied, std::set<ui
     any_emptied |= emptied.contains(pack);
   }
   if (any_emptied || held_bytes > d_.catalog.Stats().index_bytes / kBaseShare) {
-    const Status written = WriteBaseJournal(d_.packs, d_.catalog, d_.commit).status();
-    if (!written.ok() && written.code() != Code::kNoSpace) return written;
+    ASSIGN_OR_RETURN(const bool written, WriteBase());
     ASSIGN_OR_RETURN(const JournalSet left, JournalSet::Find(d_.packs));
     needed = left.NeededPacks();
+    if (!written) freed_.left += needed.size();
   }
   std::erase_if(*chosen, [&](uint32_t pack) { return needed.contains(pack); });
   return Status();
+}
+
+// False without room for it. An attempt that ends early would take the room of the next one.
+Result<bool> CollectPacks::WriteBase() {
+  const uint64_t room_bytes = d_.room_bytes();
+  if (room_bytes < d_.catalog.Stats().index_bytes) {
+    ASSIGN_OR_RETURN(const uint64_t bytes, BaseJournalBytes(d_.catalog));
+    if (bytes > room_bytes) {
+      LogWarning("packs with journals stay: a base journal of {} bytes is too long for {} bytes",
+                 bytes, room_bytes);
+      return false;
+    }
+  }
+  const Status written = WriteBaseJournal(d_.packs, d_.catalog, d_.commit).status();
+  if (!written.ok() && written.code() != Code::kNoSpace) return written;
+  if (!written.ok()) LogWarning("packs with journals stay: {}", written.ToString());
+  return written.ok();
 }
 
 std::set<uint32_t> CollectPacks::ChooseEmptiest(const std::map<uint32_t, PackContents>& live,

@@ -3,7 +3,8 @@
 // Only packs that were sealed before the digests that ran then had ended, so that the
 // index, or nobody, names what is in them. A pack goes when the index that names the new
 // places is durable. Journals do not move: a base journal (journal.h) takes the place of
-// all before it.
+// all before it. On a full disk that takes the packs' reserve, and as few packs at a time as
+// there is room for.
 //
 // Threads: belongs to one thread.
 // Errors:  those of catalog and packs. A chunk that cannot be read stays, and its pack.
@@ -27,6 +28,7 @@ class CollectPacks {
     PackStore& packs;
     ContentStore& contents;
     const std::function<Status()>& commit;
+    const std::function<uint64_t()>& room_bytes;
   };
   struct Freed {
     uint64_t packs = 0;
@@ -48,6 +50,12 @@ class CollectPacks {
 
  private:
   Status FreeJournals(const std::set<uint32_t>& emptied, std::set<uint32_t>* chosen);
+  Result<bool> WriteBase();
+  // As many of the emptiest as there is room for what moves out of them, but one at least;
+  // they are taken out of `chosen`.
+  std::set<uint32_t> TakeWhatFits(const std::map<uint32_t, PackContents>& live,
+                                  std::set<uint32_t>* chosen);
+  Status Empty(const std::set<uint32_t>& packs);
   std::set<uint32_t> ChooseEmptiest(const std::map<uint32_t, PackContents>& live, bool thorough);
   Status MoveChunks(const std::set<uint32_t>& from);
   Status MoveSome(std::vector<ChunkMove>* moves);

@@ -172,8 +172,10 @@ Status Collector::RunAll(CollectReport* report) {
   const bool apply = !report->options.dry_run;
   if (report->options.drop_hot && apply) {
     report->hot_bytes = DropHot();
-    RETURN_IF_ERROR(d_.commit());  // their files go with it
   }
+  // The files of hot copies go with it; and what comes needs an empty log, which on a full
+  // disk nobody else may have been able to commit.
+  if (apply) RETURN_IF_ERROR(d_.commit());
   if (report->options.thorough) {  // a dry run tells what a real one would do
     // What was removed since the last capture goes as well, if no rule keeps it: the past
     // of the present moment is not judged.
@@ -272,7 +274,7 @@ Status Collector::RunChunks(const CollectContents& contents, bool thorough, Coll
   ASSIGN_OR_RETURN(std::set<uint32_t> purged, PurgedPacks(d_.tree.catalog()));
   if (apply && !purged.empty()) RETURN_IF_ERROR(RemovePurgedRecipes(d_.tree.catalog()));
   const CollectingChunks collecting(d_.contents);
-  CollectPacks packs({d_.tree.catalog(), d_.packs, d_.contents, d_.commit}, go_on);
+  CollectPacks packs({d_.tree.catalog(), d_.packs, d_.contents, d_.commit, d_.room_bytes}, go_on);
   if (apply) {
     RETURN_IF_ERROR(packs.Choose());
     // What runs now may have looked before chunks were remembered.

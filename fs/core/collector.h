@@ -74,11 +74,14 @@ class Collector {
     Digester& digester;
     HotCache& hot;
     Clock& clock;
-    std::function<Status()> commit;  // what was applied is durable then
+    // What was applied is durable then. Has the room of a collection.
+    std::function<Status()> commit;
     // What was removed is gone, and all directories that changed are captured.
     std::function<Status()> settle;
     // How much room history has to make; 0: none.
     std::function<uint64_t()> missing_bytes;
+    // What can be written before anything is freed.
+    std::function<uint64_t()> room_bytes;
   };
   explicit Collector(const Dependencies& dependencies) : d_(dependencies) {}
   ~Collector() { Stop(); }

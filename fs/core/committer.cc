@@ -62,12 +62,12 @@ void Committer::Beat() {
   if (committed.code() == Code::kIo) d_.on_failure(committed);
 }
 
-Status Committer::CommitNow() {
+Status Committer::CommitNow(RoomFor room) {
   MutexLock lock(commit_mutex_);
   const std::vector<StageId> removed = d_.stages.TakeRemoved();
   const Status committed =
-      d_.catalog.Commit([this](uint64_t sequence, const std::vector<Batch::Change>& changes) {
-        return WriteJournal(d_.packs, sequence, changes);
+      d_.catalog.Commit([&](uint64_t sequence, const std::vector<Batch::Change>& changes) {
+        return WriteJournal(d_.packs, sequence, changes, room);
       });
   if (!committed.ok()) {
     for (const StageId stage : removed) d_.stages.Remove(stage);

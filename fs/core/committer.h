@@ -34,7 +34,7 @@ class Committer {
   void Stop();
 
   // Returns when everything applied before is in the index, durably.
-  Status CommitNow();
+  Status CommitNow(RoomFor room = RoomFor::kUpkeep);
   // The next beat comes at once.
   void Hurry();
   // What the thread does once a second, on this thread; for the simulator.

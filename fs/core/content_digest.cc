@@ -43,6 +43,8 @@ ContentDigester::ContentDigester(Catalog& catalog, PackStore& packs,
 
 Result<Digested> ContentDigester::Run(ContentSource& source, ContentId content,
                                       const std::optional<DigestBase>& base) {
+  // A piece gives back what it takes, a moment later.
+  intake_.SetRoom(source.is_piece() ? RoomFor::kUpkeep : RoomFor::kContent);
   DigestLedger ledger(catalog_, packs_, in_flight_, content);
   RETURN_IF_ERROR(ledger.RemoveOldRows());
   Job job{source, ledger, nullptr};

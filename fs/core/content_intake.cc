@@ -130,7 +130,7 @@ Result<bool> ChunkIntake::Store(const ChunkId& id, ByteView bytes, DigestLedger&
     MutexLock lock(in_flight_.NameLock(id));
     ASSIGN_OR_RETURN(rival, Find(id));
     if (!rival) {
-      ASSIGN_OR_RETURN(location, packs_.Append(id, encoded));
+      ASSIGN_OR_RETURN(location, packs_.Append(id, encoded, room_));
       in_flight_.Add(id, location);
     }
   }
@@ -167,7 +167,7 @@ Status ChunkIntake::Heal(const ChunkId& id, ByteView bytes, DigestLedger& ledger
   ChunkLocation location;
   {
     MutexLock lock(in_flight_.NameLock(id));
-    ASSIGN_OR_RETURN(location, packs_.Append(id, encoder_.Encode(bytes)));
+    ASSIGN_OR_RETURN(location, packs_.Append(id, encoder_.Encode(bytes), room_));
     in_flight_.Replace(id, location);
   }
   return ledger.AddNew(id, location);

@@ -38,6 +38,9 @@ class ChunkIntake {
   Status Take(std::span<const ByteView> chunks, DigestLedger& ledger,
               const std::function<bool()>& cancelled);
 
+  // For all that is taken in from now on; at first for content.
+  void SetRoom(RoomFor room) { room_ = room; }
+
  private:
   // Where a name leads.
   struct Found {
@@ -73,6 +76,7 @@ class ChunkIntake {
   PackStore& packs_;
   const Fingerprinter& fingerprinter_;
   InFlightChunks& in_flight_;
+  RoomFor room_ = RoomFor::kContent;
 
   // Kept between calls, so that they are allocated once.
   Encoder encoder_;

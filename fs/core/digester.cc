@@ -266,6 +266,7 @@ Status Digester::StorePieces(Job* job) {
   if (staged + staged / kOverheadShare <= room || staged <= kPieceBytesMin) return Status();
   PieceStore::Options options;
   options.piece_bytes = std::clamp(room / kPieceShare, kPieceBytesMin, kPieceBytesMax);
+  options.room_bytes = d_.piece_room_bytes;
   options.cancelled = [&] {
     return job->cancelled.load(std::memory_order_relaxed) || stop_.load(std::memory_order_relaxed);
   };

@@ -45,6 +45,8 @@ class Digester final : public DigestQueue {
     std::function<Status()> commit;  // what was applied is durable then
     // What is free on the disk, or taken by hot copies.
     std::function<uint64_t()> room_bytes;
+    // And for pieces, which give back what they take.
+    std::function<uint64_t()> piece_room_bytes;
   };
   explicit Digester(const Dependencies& dependencies) : d_(dependencies) {}
   ~Digester() override { Stop(); }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "fs/core/keys.h"
+#include "fs/core/row_pages.h"
 
 namespace varve {
 namespace {
@@ -20,6 +21,11 @@ void EncodeRow(std::string_view key, std::optional<std::string_view> value, std:
 
 void Encode(const Batch::Change& change, std::string* bytes) {
   if (change.key[0] != key::kChunk) EncodeRow(change.key, change.value, bytes);
+}
+
+std::vector<key::Range> AllButChunks() {
+  const key::Range chunks = key::Table(key::kChunk);
+  return {{"", chunks.begin}, {chunks.end, ""}};
 }
 
 // The next parts of a base journal; `label` is that of the last one.
@@ -52,19 +58,36 @@ std::string EncodeJournal(const std::vector<Batch::Change>& changes) {
   return bytes;
 }
 
-Status WriteJournal(PackStore& packs, uint64_t sequence,
-                    const std::vector<Batch::Change>& changes) {
+Status WriteJournal(PackStore& packs, uint64_t sequence, const std::vector<Batch::Change>& changes,
+                    RoomFor room) {
   std::string bytes;
   bool any = false;
   for (const Batch::Change& change : changes) {
     Encode(change, &bytes);
     const bool last = &change == &changes.back();
     if (bytes.empty() || (!last && bytes.size() < kRecordBytes)) continue;
-    RETURN_IF_ERROR(packs.AppendJournal(sequence, AsBytes(bytes)));
+    RETURN_IF_ERROR(packs.AppendJournal(sequence, AsBytes(bytes), room));
     bytes.clear();
     any = true;
   }
   return any ? packs.Sync() : Status();
+}
+
+Result<uint64_t> BaseJournalBytes(Catalog& catalog) {
+  uint64_t bytes = 0;
+  std::string row;
+  for (const key::Range& rows : AllButChunks()) {
+    const Status walked = ForEachPage(catalog, rows, [&](const RowPage& page) {
+      for (const auto& [row_key, value] : page) {
+        row.clear();
+        EncodeRow(row_key, value, &row);
+        bytes += row.size();
+      }
+      return Status();
+    });
+    RETURN_IF_ERROR(walked);
+  }
+  return bytes;
 }
 
 Result<uint64_t> WriteBaseJournal(PackStore& packs, Catalog& catalog,
@@ -72,8 +95,7 @@ Result<uint64_t> WriteBaseJournal(PackStore& packs, Catalog& catalog,
   JournalLabel label;
   // Before any row is read: a commit that ends later is repeated by its own journal.
   label.sequence = catalog.Stats().committed_sequence;
-  const key::Range chunks = key::Table(key::kChunk);
-  for (const key::Range& rows : {key::Range{"", chunks.begin}, key::Range{chunks.end, ""}})
+  for (const key::Range& rows : AllButChunks())
     RETURN_IF_ERROR(WriteRows(packs, catalog, rows, &label));
   RETURN_IF_ERROR(commit());
   label.parts = ++label.part;

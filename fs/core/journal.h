@@ -28,7 +28,8 @@ Result<std::vector<Batch::Change>> DecodeJournal(std::string_view bytes);
 
 // What a Catalog's Commit() calls: appends the changes to the packs, in several
 // records of one sequence number if there are many, and flushes them.
-Status WriteJournal(PackStore& packs, uint64_t sequence, const std::vector<Batch::Change>& changes);
+Status WriteJournal(PackStore& packs, uint64_t sequence, const std::vector<Batch::Change>& changes,
+                    RoomFor room = RoomFor::kUpkeep);
 
 // Writes a base journal of all rows of `catalog` and returns its sequence, S, when it is
 // durable: the packs whose journals are all of S or earlier may then be removed.
@@ -44,5 +45,8 @@ Status WriteJournal(PackStore& packs, uint64_t sequence, const std::vector<Batch
 // was written counts for nothing.
 Result<uint64_t> WriteBaseJournal(PackStore& packs, Catalog& catalog,
                                   const std::function<Status()>& commit);
+
+// What its records would hold, before they are encoded.
+Result<uint64_t> BaseJournalBytes(Catalog& catalog);
 
 }  // namespace varve

@@ -47,6 +47,8 @@ namespace {
 
 // Collections wait for digests that run.
 constexpr uint64_t kPiecesAtOnce = 16;
+// Headers, journals and padding.
+constexpr uint64_t kOverheadShare = 8;
 
 Status Used() { return Status(Code::kBusy, "somebody uses the content"); }
 
@@ -76,6 +78,9 @@ Status PieceStore::Run(ContentId content, const Options& options, uint64_t* piec
     Next next;
     RETURN_IF_ERROR(Open(content, options, &next));
     if (next.end_bytes == 0) return Status();
+    // One that ends early would only take the room of the next try.
+    if (options.room_bytes() < options.piece_bytes + options.piece_bytes / kOverheadShare)
+      return Status(Code::kNoSpace, "no space for a piece");
     Status digested;
     options.run([&] { digested = Digest(options, &next); });
     if (std::exchange(next.leased, false)) next.stage->DropLease();

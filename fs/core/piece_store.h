@@ -40,6 +40,7 @@ class PieceStore {
   };
   struct Options {
     uint64_t piece_bytes = 0;  // of what is in the staging file
+    std::function<uint64_t()> room_bytes;
     std::function<bool()> cancelled;
     // Where bytes are moved: background_thread.h.
     std::function<void(const std::function<void()>&)> run;

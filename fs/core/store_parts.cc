@@ -13,12 +13,22 @@ Result<std::unique_ptr<StoreParts>> StoreParts::Build(const Base& base, const Op
 
 Status StoreParts::OpenStores(const Options& options) {
   ASSIGN_OR_RETURN(packs_, OpenPackStore(base_.disk, "packs", base_.fingerprinter, options.packs));
-  ASSIGN_OR_RETURN(catalog_, OpenCatalog(base_.key_values, base_.disk, "log", options.catalog));
+  ASSIGN_OR_RETURN(catalog_, OpenIndex(options.catalog));
   tree_ = std::make_unique<Tree>(*catalog_, base_.fingerprinter, base_.clock);
   RETURN_IF_ERROR(tree_->Open(options.root_uid, options.root_gid));
   ASSIGN_OR_RETURN(stages_, StageArea::Open(base_.disk));
   contents_ = MakeContentStore(*catalog_, *packs_, base_.fingerprinter, options.contents);
   return Status();
+}
+
+// It writes a little at once. If others took all room meanwhile, what is kept for such a moment
+// goes.
+Result<std::unique_ptr<Catalog>> StoreParts::OpenIndex(const CatalogOptions& options) {
+  const auto open = [&] { return OpenCatalog(base_.key_values, base_.disk, "log", options); };
+  Result<std::unique_ptr<Catalog>> opened = open();
+  if (opened.status().code() == Code::kNoSpace && Ballast::Drop(base_.disk)) opened = open();
+  if (opened.status().code() == Code::kNoSpace && packs_->DropReserve()) opened = open();
+  return opened;
 }
 
 Status StoreParts::MakeNodes(const Options& options) {
@@ -28,7 +38,7 @@ Status StoreParts::MakeNodes(const Options& options) {
   files_ = std::make_unique<LiveFiles>(LiveFiles::Dependencies{
       *tree_, *stages_, *contents_, *history_, base_.kernel, base_.clock, options.passthrough});
   hot_ = std::make_unique<HotCache>(options.hot_bytes_max);
-  ASSIGN_OR_RETURN(room_, DiskRoom::Open(base_.disk, *tree_, *files_, *hot_,
+  ASSIGN_OR_RETURN(room_, DiskRoom::Open({base_.disk, *tree_, *files_, *packs_, *hot_},
                                          {options.hot_bytes_max, options.history_yields}));
   live_ = std::make_unique<LiveNodes>(LiveNodes::Dependencies{
       *tree_, *files_, *stages_, *history_, *clones_, base_.disk, base_.clock,
@@ -62,7 +72,8 @@ Status StoreParts::MakeNodes(const Options& options) {
   live_->SetVirtualNodes(virtual_.get());
   digester_ = std::make_unique<Digester>(Digester::Dependencies{
       *tree_, *stages_, *contents_, *files_, *history_, *hot_, base_.clock, [this] { MakeRoom(); },
-      [this] { return CommitOnFullDisk(); }, [this] { return room_->RoomBytes(); }});
+      [this] { return CommitOnFullDisk(RoomFor::kUpkeep); }, [this] { return room_->RoomBytes(); },
+      [this] { return room_->RoomBytesFor(RoomFor::kUpkeep); }});
   files_->SetDigestQueue(digester_.get());
   committer_ = std::make_unique<Committer>(Committer::Dependencies{
       *catalog_, *packs_, *stages_, *files_, *digester_,
@@ -74,12 +85,13 @@ Status StoreParts::MakeNodes(const Options& options) {
       }});
   collector_ = std::make_unique<Collector>(
       Collector::Dependencies{*tree_, *files_, *contents_, *packs_, *digester_, *hot_, base_.clock,
-                              [this] { return CommitOnFullDisk(); },
+                              [this] { return CommitOnFullDisk(RoomFor::kCollection); },
                               [this] {
                                 live_->RemoveForgotten();  // which waits for others, or a second
                                 return capture_->CaptureAll();
                               },
-                              [this] { return room_->MissingBytes(); }});
+                              [this] { return room_->MissingBytes(); },
+                              [this] { return room_->RoomBytesFor(RoomFor::kCollection); }});
   scrubber_ = std::make_unique<Scrubber>(
       Scrubber::Dependencies{*tree_, *packs_, base_.clock, base_.scrub_wait});
   return scrubber_->Load();
@@ -91,11 +103,11 @@ void StoreParts::CaptureDirectories() {
   if (!captured.ok()) LogWarning("directories are not captured yet: {}", captured.ToString());
 }
 
-Status StoreParts::CommitOnFullDisk() {
-  Status committed = committer_->CommitNow();
+Status StoreParts::CommitOnFullDisk(RoomFor room) {
+  Status committed = committer_->CommitNow(room);
   if (committed.code() != Code::kNoSpace) return committed;
   room_->MakeRoom();
-  return committer_->CommitNow();
+  return committer_->CommitNow(room);
 }
 
 void StoreParts::MakeRoom() {

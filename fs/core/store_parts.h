@@ -86,9 +86,10 @@ class StoreParts {
  private:
   explicit StoreParts(const Base& base) : base_(base) {}
   Status OpenStores(const Options& options);
+  Result<std::unique_ptr<Catalog>> OpenIndex(const CatalogOptions& options);
   Status MakeNodes(const Options& options);
   void MakeRoom();
-  Status CommitOnFullDisk();
+  Status CommitOnFullDisk(RoomFor room);
   void CaptureDirectories();
 
   const Base base_;

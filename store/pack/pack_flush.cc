@@ -11,17 +11,12 @@ namespace varve {
 PackWriter::~PackWriter() {
   {
     MutexLock append(append_mutex_);
-    if (current_ != nullptr && current_->records > 0) CloseCurrent();
+    if (current_ != nullptr) CloseCurrent();
   }
   // What cannot be flushed now was never promised.
   [[maybe_unused]] const Status status = Sync();
-  MutexLock append(append_mutex_);
   MutexLock lock(mutex_);
   while (!in_flight_.empty()) AwaitWrite();
-  if (current_ != nullptr && current_->records == 0) {
-    [[maybe_unused]] const Status removed =
-        disk_.Remove(path_ + "/" + PackFileName(current_->number));
-  }
 }
 
 void PackWriter::Start(Pending pending) {
@@ -117,8 +112,9 @@ Status PackWriter::SealPacks() {
   uint32_t last = 0;
   {
     MutexLock append(append_mutex_);
-    if (current_ != nullptr && current_->records > 0) CloseCurrent();
-    // One without a record stays current: there is nothing to seal.
+    LeaveReserve();
+    if (current_ != nullptr && current_->records > 0 && !current_->reserved) CloseCurrent();
+    // One without a record stays current: there is nothing to seal. So does the reserve.
     last = current_ != nullptr ? current_->number - 1 : next_pack_ - 1;
   }
   MutexLock lock(mutex_);

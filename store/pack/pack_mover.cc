@@ -97,8 +97,9 @@ Status PackMover::MoveExtent(std::span<ChunkMove* const> moves, const AlignedBuf
       move->status = payload.status();
       continue;
     }
-    Result<ChunkLocation> to = writer_.Append(
-        RecordType::kChunk, move->id.bytes, {move->from.encoding, move->from.raw_bytes, *payload});
+    Result<ChunkLocation> to =
+        writer_.Append(RecordType::kChunk, move->id.bytes,
+                       {move->from.encoding, move->from.raw_bytes, *payload}, RoomFor::kCollection);
     if (to.ok()) {
       move->to = *to;
     } else {

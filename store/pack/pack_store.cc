@@ -79,25 +79,32 @@ class DiskPackStore final : public PackStore {
         mover_(files_, writer_, fingerprinter),
         earlier_(std::move(earlier)) {}
 
-  Result<ChunkLocation> Append(const ChunkId& id, const EncodedChunk& chunk) override {
+  Result<ChunkLocation> Append(const ChunkId& id, const EncodedChunk& chunk,
+                               RoomFor room) override {
     if (chunk.raw_bytes == 0 || chunk.raw_bytes > kChunkBytesMax) {
       return Status(Code::kInvalid, "chunk of impossible size");
     }
-    return writer_.Append(RecordType::kChunk, id.bytes, chunk);
+    return writer_.Append(RecordType::kChunk, id.bytes, chunk, room);
   }
 
-  Status AppendJournal(uint64_t sequence, ByteView record) override {
-    return AppendLabelled({sequence, 0, 0}, record);
+  Status AppendJournal(uint64_t sequence, ByteView record, RoomFor room) override {
+    return AppendLabelled({sequence, 0, 0}, record, room);
   }
 
   Status AppendBaseJournal(const JournalLabel& label, ByteView record) override {
     CHECK(label.part > 0);
-    return AppendLabelled(label, record);
+    return AppendLabelled(label, record, RoomFor::kCollection);
   }
 
   Status Sync() override { return writer_.Sync(); }
 
   Status Seal() override { return writer_.SealPacks(); }
+
+  void KeepReserve(uint64_t bytes) override { writer_.KeepReserve(bytes); }
+
+  bool DropReserve() override { return writer_.DropReserve(); }
+
+  uint64_t reserve_bytes(RoomFor room) override { return writer_.reserve_bytes(room); }
 
   Status Move(std::span<ChunkMove> moves) override { return mover_.Move(moves); }
 
@@ -111,7 +118,9 @@ class DiskPackStore final : public PackStore {
       earlier_.erase(pack);
     }
     files_.Forget(pack);
-    return writer_.SyncNames();
+    RETURN_IF_ERROR(writer_.SyncNames());
+    writer_.RefillReserve();  // before others take what is free now
+    return {};
   }
 
   Status Read(std::span<ChunkRead> reads, ReadFrom from) override {
@@ -169,11 +178,11 @@ class DiskPackStore final : public PackStore {
     }
     return {};
   }
-  Status AppendLabelled(const JournalLabel& label, ByteView record) {
+  Status AppendLabelled(const JournalLabel& label, ByteView record, RoomFor room) {
     if (record.size() > kJournalBytesMax) return Status(Code::kInvalid, "journal too long");
     Encoder encoder;
     const EncodedChunk encoded = encoder.Encode(record);
-    return writer_.Append(RecordType::kJournal, NameOf(label), encoded).status();
+    return writer_.Append(RecordType::kJournal, NameOf(label), encoded, room).status();
   }
 
   const Fingerprinter& fingerprinter_;

@@ -67,6 +67,13 @@ struct PackStoreOptions {
   unsigned decode_threads = 0;  // besides whoever reads; 0: by the number of cores
 };
 
+// What a record is for, which decides what room it may take on a full disk.
+enum class RoomFor {
+  kContent,     // only what is free
+  kUpkeep,      // half of the reserve too: commits, and what frees as much as it takes
+  kCollection,  // all of the reserve too: what has to be written before anything is freed
+};
+
 enum class ReadFrom {
   kDisk,       // O_DIRECT, many at once: for content that is read for a user
   kPageCache,  // for content that was likely read or written a moment ago
@@ -90,13 +97,14 @@ class PackStore {
   // Stores one chunk and says where. The bytes are copied before returning, and
   // are durable only after a later Sync().
   // REQUIRES: `chunk` was encoded from bytes that hash to `id`.
-  virtual Result<ChunkLocation> Append(const ChunkId& id, const EncodedChunk& chunk) = 0;
+  virtual Result<ChunkLocation> Append(const ChunkId& id, const EncodedChunk& chunk,
+                                       RoomFor room) = 0;
 
   // Stores a journal record of up to 64 MiB. Sequence numbers only grow.
-  virtual Status AppendJournal(uint64_t sequence, ByteView record) = 0;
+  virtual Status AppendJournal(uint64_t sequence, ByteView record, RoomFor room) = 0;
   // The same for one part of a base journal, whose sequence is an earlier one. Parts
   // come in their order, those of one base journal at a time; others may lie between.
-  // REQUIRES: label.part > 0.
+  // It has the room of a collection. REQUIRES: label.part > 0.
   virtual Status AppendBaseJournal(const JournalLabel& label, ByteView record) = 0;
 
   // Returns once every Append() that had returned before this call survives
@@ -104,14 +112,24 @@ class PackStore {
   virtual Status Sync() = 0;
 
   // Sync(), and closes the packs that hold those appends: what is appended later
-  // goes to a new pack. Fails as Sync() does.
+  // goes to a new pack. One that the reserve has become stays open until there is room
+  // for another reserve. Fails as Sync() does.
   virtual Status Seal() = 0;
+
+  // From now on so many bytes are kept allocated for what makes room on a full disk, once
+  // so many are free; to be called again from time to time.
+  virtual void KeepReserve(uint64_t bytes) = 0;
+  // Gives back what earlier sessions kept; false if that is nothing. For a store that cannot
+  // be opened otherwise. REQUIRES: before KeepReserve().
+  virtual bool DropReserve() = 0;
+  // What of it can be taken for that at this moment.
+  virtual uint64_t reserve_bytes(RoomFor room) = 0;
 
   // Appends copies of chunks of sealed packs, as they are encoded, and says where. As
   // with Append() the copies are durable only after a later Sync(). Reads past the page
   // cache, neighbours together, in the order of the packs; a thousand moves at once are
-  // a good number. Returns the first error; each move has its own status:
-  // kCorrupt: record or name do not match their hashes, and it stays where it is (who
+  // a good number. They have the room of a collection. Returns the first error; each move has its
+  // own status: kCorrupt: record or name do not match their hashes, and it stays where it is (who
   //   knows its place may still be able to read it: only its header may be damaged);
   // kBusy: its pack is not sealed; kNotFound: there is no such pack; kIo: not readable;
   // what Append() fails with, for it and all that follow: those before it were copied.

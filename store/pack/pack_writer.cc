@@ -16,12 +16,13 @@ PackWriter::PackWriter(Disk& disk, const std::string& path, const Fingerprinter&
       fingerprinter_(fingerprinter),
       queue_(std::move(ring)),
       pack_bytes_target_(options.pack_bytes_target),
-      next_pack_(options.first_pack) {
+      next_pack_(options.first_pack),
+      reserve_(disk, path) {
   CHECK(pack_bytes_target_ <= kPackBytesTargetMax);
 }
 
 Result<ChunkLocation> PackWriter::Append(RecordType type, const RecordName& name,
-                                         const EncodedChunk& chunk) {
+                                         const EncodedChunk& chunk, RoomFor room) {
   const auto stored_bytes = static_cast<uint32_t>(chunk.payload.size());
   const uint64_t payload_hash = fingerprinter_.Hash64(chunk.payload);
   const uint64_t record_bytes =
@@ -29,7 +30,7 @@ Result<ChunkLocation> PackWriter::Append(RecordType type, const RecordName& name
 
   RETURN_IF_ERROR(BoundOpenPacks());
   MutexLock append(append_mutex_);
-  RETURN_IF_ERROR(MakeRoom(record_bytes));
+  RETURN_IF_ERROR(MakeRoom(record_bytes, room));
   const std::shared_ptr<Pack> pack = current_;
   const auto offset = static_cast<uint32_t>(pack->end);
   const RecordHeader header = {type,
@@ -88,15 +89,13 @@ Status PackWriter::BoundOpenPacks() {
   return Sync();
 }
 
-Status PackWriter::MakeRoom(uint64_t record_bytes) {
+Status PackWriter::MakeRoom(uint64_t record_bytes, RoomFor room) {
   RETURN_IF_ERROR(Fenced());
-  if (current_ != nullptr && current_->records > 0 &&
-      current_->end + record_bytes > pack_bytes_target_) {
-    CloseCurrent();
-  }
-  if (current_ == nullptr) RETURN_IF_ERROR(OpenPack());
-  const uint64_t start = std::max<uint64_t>(current_->end, kHeaderBytes);  // of a new pack as well
-  RETURN_IF_ERROR(Allocate(AlignUp(start + record_bytes, kBlockBytes)));
+  LeaveReserve();
+  Status taken(Code::kNoSpace);
+  if (current_ == nullptr || !current_->reserved) taken = TakeFreeRoom(record_bytes);
+  if (taken.code() == Code::kNoSpace) taken = TakeReserve(record_bytes, room);
+  RETURN_IF_ERROR(taken);
   bool fits = false;
   {
     MutexLock lock(mutex_);
@@ -109,7 +108,30 @@ Status PackWriter::MakeRoom(uint64_t record_bytes) {
   return {};
 }
 
+Status PackWriter::TakeFreeRoom(uint64_t record_bytes) {
+  if (current_ != nullptr && current_->records > 0 &&
+      current_->end + record_bytes > pack_bytes_target_) {
+    CloseCurrent();
+  }
+  if (current_ == nullptr) RETURN_IF_ERROR(OpenPack());
+  return Allocate(EndWith(record_bytes));
+}
+
+uint64_t PackWriter::EndWith(uint64_t record_bytes) {
+  const uint64_t start = std::max<uint64_t>(current_->end, kHeaderBytes);  // of a new pack as well
+  return AlignUp(start + record_bytes, kBlockBytes);
+}
+
 void PackWriter::CloseCurrent() {
+  if (current_->records == 0) {
+    [[maybe_unused]] const Status removed =
+        disk_.Remove(path_ + "/" + PackFileName(current_->number));
+    MutexLock lock(mutex_);
+    open_.erase(current_->number);
+    made_.erase(current_->number);
+    current_ = nullptr;
+    return;
+  }
   StartAll(current_);
   MutexLock lock(mutex_);
   current_->full = true;
@@ -134,7 +156,10 @@ void PackWriter::MakeBuffers(bool registered) {
 Status PackWriter::OpenPack() {
   CHECK(next_pack_ != 0);
   const std::string name = path_ + "/" + PackFileName(next_pack_);
-  auto file = disk_.Open(name, OpenMode::kCreateNew, {.direct = true});
+  return StartPack(disk_.Open(name, OpenMode::kCreateNew, {.direct = true}));
+}
+
+Status PackWriter::StartPack(Result<std::unique_ptr<File>> file) {
   if (!file.ok()) {
     return file.status().code() == Code::kIo ? Fence(file.status()) : file.status();
   }

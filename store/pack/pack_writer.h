@@ -13,6 +13,10 @@
 // lack of space all the same, the write is kept and repeated by the next append
 // or flush.
 //
+// With the reserve (pack_reserve.h) there is one pack that the disk's fullness does not
+// stop: while it is the current one, content is refused, and all else goes to it, so that
+// journals stay in the order of the packs.
+//
 // Threads: all methods may be called concurrently. Lock order: append_mutex_
 //          before mutex_. No disk I/O happens under mutex_.
 // Errors:  as PackStore.
@@ -32,6 +36,7 @@
 #include "store/codec/codec.h"
 #include "store/pack/aligned_buffer.h"
 #include "store/pack/pack_format.h"
+#include "store/pack/pack_reserve.h"
 #include "store/pack/pack_store.h"
 #include "store/pack/write_queue.h"
 
@@ -52,11 +57,18 @@ class PackWriter {
   PackWriter(const PackWriter&) = delete;
   PackWriter& operator=(const PackWriter&) = delete;
 
-  Result<ChunkLocation> Append(RecordType type, const RecordName& name, const EncodedChunk& chunk)
-      EXCLUDES(append_mutex_, mutex_);
+  Result<ChunkLocation> Append(RecordType type, const RecordName& name, const EncodedChunk& chunk,
+                               RoomFor room) EXCLUDES(append_mutex_, mutex_);
   Status Sync() EXCLUDES(append_mutex_, mutex_);
   // Sync(), and every pack that has a record by now is sealed.
   Status SealPacks() EXCLUDES(append_mutex_, mutex_);
+
+  // Wants so many bytes in reserve from now on.
+  void KeepReserve(uint64_t bytes) EXCLUDES(append_mutex_, mutex_);
+  // Fills it up if there is room.
+  void RefillReserve() EXCLUDES(append_mutex_, mutex_);
+  bool DropReserve() EXCLUDES(append_mutex_);
+  uint64_t reserve_bytes(RoomFor room) EXCLUDES(append_mutex_);
 
   // Copies the payload at `location` if it is not in its file yet; else false.
   bool CopyUnwritten(const ChunkLocation& location, MutableBytes out) EXCLUDES(mutex_);
@@ -91,6 +103,7 @@ class PackWriter {
     bool full = false;
     uint64_t end = 0;  // where the next record starts
     uint64_t allocated = 0;
+    bool reserved = false;  // it was the reserve
     uint32_t records = 0;
     std::string table;
     // Guarded by mutex_.
@@ -109,8 +122,19 @@ class PackWriter {
   // Flushes when too many full packs await their seal.
   Status BoundOpenPacks() EXCLUDES(append_mutex_, mutex_);
   // Makes the current pack ready to take `record_bytes` more.
-  Status MakeRoom(uint64_t record_bytes) REQUIRES(append_mutex_) EXCLUDES(mutex_);
+  Status MakeRoom(uint64_t record_bytes, RoomFor room) REQUIRES(append_mutex_) EXCLUDES(mutex_);
+  Status TakeFreeRoom(uint64_t record_bytes) REQUIRES(append_mutex_) EXCLUDES(mutex_);
+  Status TakeReserve(uint64_t record_bytes, RoomFor room) REQUIRES(append_mutex_) EXCLUDES(mutex_);
+  // What is allocated for the current pack, if it was the reserve, behind all records.
+  uint64_t ReserveLeft() REQUIRES(append_mutex_);
+  // Of that and of the reserve, what may be taken.
+  uint64_t ReserveFor(RoomFor room) REQUIRES(append_mutex_);
+  // The reserve becomes the current pack.
+  Status EnterReserve() REQUIRES(append_mutex_) EXCLUDES(mutex_);
+  // Ends that once there is another reserve.
+  void LeaveReserve() REQUIRES(append_mutex_) EXCLUDES(mutex_);
   Status OpenPack() REQUIRES(append_mutex_) EXCLUDES(mutex_);
+  Status StartPack(Result<std::unique_ptr<File>> file) REQUIRES(append_mutex_) EXCLUDES(mutex_);
   void MakeBuffers(bool registered) REQUIRES(append_mutex_) EXCLUDES(mutex_);
   void AppendToBuffer(const std::shared_ptr<Pack>& pack, ByteView header, ByteView payload)
       REQUIRES(append_mutex_) EXCLUDES(mutex_);
@@ -118,8 +142,10 @@ class PackWriter {
   Status NextBuffer(size_t size) REQUIRES(append_mutex_) EXCLUDES(mutex_);
   Result<std::unique_ptr<Buffer>> AcquireBuffer(size_t size) REQUIRES(append_mutex_)
       EXCLUDES(mutex_);
-  // Hands the current pack to the next flush.
+  // Hands the current pack to the next flush; removes one without a record.
   void CloseCurrent() REQUIRES(append_mutex_) EXCLUDES(mutex_);
+  // Where a record that is appended now ends.
+  uint64_t EndWith(uint64_t record_bytes) REQUIRES(append_mutex_);
 
   // Starts writing the whole blocks of the newest buffer if there are `bytes_min`.
   void StartBlocks(const std::shared_ptr<Pack>& pack, size_t bytes_min) REQUIRES(append_mutex_)
@@ -161,6 +187,8 @@ class PackWriter {
   Mutex append_mutex_;
   std::shared_ptr<Pack> current_ GUARDED_BY(append_mutex_);
   uint32_t next_pack_ GUARDED_BY(append_mutex_);
+  PackReserve reserve_ GUARDED_BY(append_mutex_);
+  uint64_t reserve_wanted_ GUARDED_BY(append_mutex_) = 0;
   bool can_allocate_ GUARDED_BY(append_mutex_) = true;
   bool buffers_made_ GUARDED_BY(append_mutex_) = false;
 

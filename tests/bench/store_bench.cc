@@ -204,7 +204,7 @@ void BenchPacks(const Data& data, Disk& disk, const Fingerprinter& fingerprinter
     Measure((name + ": digest pieces + sync").c_str(), size, [&] {
       ForEachChunk(*MakeFixedCutter(kPieceBytes), data.bytes, [&](ByteView chunk) {
         const ChunkId id = fingerprinter.Name(chunk);
-        stored.push_back({id, OrDie(store->Append(id, encoder.Encode(chunk)))});
+        stored.push_back({id, OrDie(store->Append(id, encoder.Encode(chunk), RoomFor::kContent))});
       });
       OrDie(store->Sync());
     });

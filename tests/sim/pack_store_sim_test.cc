@@ -59,7 +59,7 @@ class PackWorld {
                                              : std::string(1 + random_.Below(most), 'c');
     bytes += std::to_string(made_++);
     const ChunkId id = fingerprinter_.Name(AsBytes(bytes));
-    const auto location = store_->Append(id, encoder_.Encode(AsBytes(bytes)));
+    const auto location = store_->Append(id, encoder_.Encode(AsBytes(bytes)), RoomFor::kContent);
     if (!location.ok()) return location.status();
     chunks_.push_back({id, *location, std::move(bytes)});
     return {};
@@ -67,7 +67,7 @@ class PackWorld {
 
   Status AppendJournal() {
     const std::string record = random_.Bytes(random_.Below(20'000));
-    RETURN_IF_ERROR(store_->AppendJournal(++sequence_, AsBytes(record)));
+    RETURN_IF_ERROR(store_->AppendJournal(++sequence_, AsBytes(record), RoomFor::kUpkeep));
     journals_[sequence_] = record;
     return {};
   }
@@ -243,7 +243,9 @@ class PackWorld {
     if (disk_.crashed()) return;
     EXPECT_TRUE(outcome.code() == Code::kIo || outcome.code() == Code::kReadOnly)
         << outcome.ToString();
-    EXPECT_EQ(store_->Append(ChunkId{{1}}, encoder_.Encode(AsBytes("x"))).status().code(),
+    EXPECT_EQ(store_->Append(ChunkId{{1}}, encoder_.Encode(AsBytes("x")), RoomFor::kContent)
+                  .status()
+                  .code(),
               Code::kReadOnly);
     EXPECT_EQ(store_->Sync().code(), Code::kReadOnly);
     // Reading goes on.

@@ -12,7 +12,7 @@ void Delay(int64_t microseconds) {
 
 }  // namespace
 
-Result<ChunkLocation> MemoryPacks::Append(const ChunkId&, const EncodedChunk& chunk) {
+Result<ChunkLocation> MemoryPacks::Append(const ChunkId&, const EncodedChunk& chunk, RoomFor) {
   Delay(append_delay_us_);
   MutexLock lock(mutex_);
   if (appends_left_-- <= 0) return append_status_;
@@ -24,7 +24,7 @@ Result<ChunkLocation> MemoryPacks::Append(const ChunkId&, const EncodedChunk& ch
                        chunk.encoding};
 }
 
-Status MemoryPacks::AppendJournal(uint64_t, ByteView) { return {}; }
+Status MemoryPacks::AppendJournal(uint64_t, ByteView, RoomFor) { return {}; }
 
 Status MemoryPacks::Sync() {
   ++syncs_;

@@ -17,11 +17,14 @@ class MemoryPacks final : public PackStore {
  public:
   explicit MemoryPacks(const Fingerprinter& fingerprinter) : fingerprinter_(fingerprinter) {}
 
-  Result<ChunkLocation> Append(const ChunkId& id, const EncodedChunk& chunk) override;
-  Status AppendJournal(uint64_t sequence, ByteView record) override;
+  Result<ChunkLocation> Append(const ChunkId& id, const EncodedChunk& chunk, RoomFor room) override;
+  Status AppendJournal(uint64_t sequence, ByteView record, RoomFor room) override;
   Status AppendBaseJournal(const JournalLabel&, ByteView) override { return {}; }
   Status Sync() override;
   Status Seal() override { return {}; }
+  void KeepReserve(uint64_t) override {}
+  bool DropReserve() override { return false; }
+  uint64_t reserve_bytes(RoomFor) override { return 0; }
   Status Move(std::span<ChunkMove>) override { return Status(Code::kBusy, "in memory"); }
   Status Remove(uint32_t) override { return Status(Code::kBusy, "in memory"); }
   Status Read(std::span<ChunkRead> reads, ReadFrom from) override;

@@ -67,7 +67,7 @@ class PackFixture : public ::testing::Test {
 
   Stored Append(std::vector<uint8_t> bytes) {
     const ChunkId id = fingerprinter_.Name(bytes);
-    auto location = store_->Append(id, encoder_.Encode(bytes));
+    auto location = store_->Append(id, encoder_.Encode(bytes), RoomFor::kContent);
     EXPECT_TRUE(location.ok()) << location.status().ToString();
     return {id, location.ok() ? *location : ChunkLocation{}, std::move(bytes)};
   }

@@ -81,9 +81,9 @@ class JournalsOfTest : public PackFixture {};
 
 TEST_F(JournalsOfTest, TellsTheLabelsOfAPack) {
   AppendMany(3, 1000, 1);
-  ASSERT_TRUE(store_->AppendJournal(7, AsBytes("seven")).ok());
+  ASSERT_TRUE(store_->AppendJournal(7, AsBytes("seven"), RoomFor::kUpkeep).ok());
   ASSERT_TRUE(store_->AppendBaseJournal({7, 1, 0}, AsBytes("a part")).ok());
-  ASSERT_TRUE(store_->AppendJournal(9, AsBytes("nine")).ok());
+  ASSERT_TRUE(store_->AppendJournal(9, AsBytes("nine"), RoomFor::kUpkeep).ok());
   ASSERT_TRUE(store_->AppendBaseJournal({7, 2, 2}, {}).ok());
   const Labels expected{{7}, {7, 1, 0}, {9}, {7, 2, 2}};
   std::vector<uint32_t> offsets;

@@ -110,7 +110,7 @@ TEST_P(PackStoreTest, Journals) {
   records.emplace_back("after");
   std::vector<Stored> stored = AppendMany(5, 100'000, 4);
   for (size_t i = 0; i < records.size(); ++i) {
-    ASSERT_TRUE(store_->AppendJournal(10 + i, AsBytes(records[i])).ok());
+    ASSERT_TRUE(store_->AppendJournal(10 + i, AsBytes(records[i]), RoomFor::kUpkeep).ok());
     const std::vector<Stored> more = AppendMany(3, 100'000, 20 + i);
     stored.insert(stored.end(), more.begin(), more.end());
   }
@@ -129,7 +129,7 @@ TEST_P(PackStoreTest, Journals) {
     Reopen();
   }
   const std::string too_long((64u << 20) + 1, 'x');
-  EXPECT_EQ(store_->AppendJournal(99, AsBytes(too_long)).code(), Code::kInvalid);
+  EXPECT_EQ(store_->AppendJournal(99, AsBytes(too_long), RoomFor::kUpkeep).code(), Code::kInvalid);
 }
 
 TEST_P(PackStoreTest, WrongBytesAreNeverReturned) {
@@ -185,7 +185,7 @@ TEST_P(PackStoreTest, ImpossibleLocations) {
 
 TEST_P(PackStoreTest, ScanTellsDamageAndGoesOn) {
   const std::vector<Stored> stored = AppendMany(30, 60'000, 9);
-  ASSERT_TRUE(store_->AppendJournal(1, AsBytes("journal")).ok());
+  ASSERT_TRUE(store_->AppendJournal(1, AsBytes("journal"), RoomFor::kUpkeep).ok());
   Reopen();
   // One payload, one header.
   Overwrite(stored[5].location.pack, stored[5].location.offset_bytes + 64, "!!!!");
@@ -395,7 +395,7 @@ TEST_P(PackStoreTest, ManyThreads) {
       for (size_t i = 0; i < 150; ++i) {
         std::vector<uint8_t> bytes = SomeBytes(1 + random() % 300'000, t * 1000 + i);
         const ChunkId id = fingerprinter_.Name(bytes);
-        const auto location = store_->Append(id, encoder.Encode(bytes));
+        const auto location = store_->Append(id, encoder.Encode(bytes), RoomFor::kContent);
         if (!location.ok()) {
           ++failures;
           return;
