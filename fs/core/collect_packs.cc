@@ -98,7 +98,8 @@ Status CollectPacks::FreeJournals(const std::set<uint32_t>& emptied, std::set<ui
     ASSIGN_OR_RETURN(const bool written, WriteBase());
     ASSIGN_OR_RETURN(const JournalSet left, JournalSet::Find(d_.packs));
     needed = left.NeededPacks();
-    const size_t kept = std::erase_if(*chosen, [&](uint32_t pack) { return needed.contains(pack); });
+    const size_t kept =
+        std::erase_if(*chosen, [&](uint32_t pack) { return needed.contains(pack); });
     if (!written) freed_.left += kept;
     return Status();
   }
