@@ -34,6 +34,8 @@ struct ChunkIdHash {
 enum class Encoding : uint8_t {
   kRaw = 0,
   kZstd = 1,
+  kPlanes = 2,      // byte planes of floats
+  kDifference = 3,  // against another chunk of the same size
 };
 
 // Where an encoded chunk lies. `offset_bytes` is that of its record's header.

@@ -1,16 +1,13 @@
 #include "store/codec/codec.h"
 
-#include <zstd.h>
-
 #include <algorithm>
 #include <array>
 
+#include "store/codec/sample.h"
+#include "store/codec/streams.h"
+
 namespace varve {
 namespace {
-
-// Level 3 makes prose 9 % smaller and float weights not at all, at 40 % of the
-// speed (136 instead of 356 MB/s on prose, 313 instead of 468 on source code).
-constexpr int kZstdLevel = 1;
 
 // The trial: three slices from the middle of each third.
 constexpr size_t kSlices = 3;
@@ -18,6 +15,8 @@ constexpr size_t kSliceBytes = 4096;
 constexpr size_t kSampleBytes = kSlices * kSliceBytes;
 // Bytes that are not much more than the sample are not worth a trial.
 constexpr size_t kTrialBytesMin = 4 * kSampleBytes;
+// Below, the header of planes weighs too much.
+constexpr size_t kPlanesBytesMin = 4096;
 
 // `gained` saves at least `percent` of `raw`.
 bool Gains(size_t raw, size_t gained, size_t percent) {
@@ -26,27 +25,19 @@ bool Gains(size_t raw, size_t gained, size_t percent) {
 constexpr size_t kTrialGainPercent = 6;
 constexpr size_t kGainPercent = 3;
 
-struct FreeCompressor {
-  void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
-};
-struct FreeDecompressor {
-  void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
-};
-
 }  // namespace
 
 struct Encoder::State {
-  std::unique_ptr<ZSTD_CCtx, FreeCompressor> zstd;
+  StreamEncoder streams;
+  PlanesEncoder planes;
   std::array<uint8_t, kSampleBytes> sample;
   std::vector<uint8_t> encoded;
 
   // The size of `raw` compressed into `encoded`, or 0.
   size_t Compress(ByteView raw) {
-    const size_t bound = ZSTD_compressBound(raw.size());
+    const size_t bound = StreamEncoder::Bound(raw.size());
     if (encoded.size() < bound) encoded.resize(bound);
-    const size_t size =
-        ZSTD_compress2(zstd.get(), encoded.data(), encoded.size(), raw.data(), raw.size());
-    return ZSTD_isError(size) != 0 ? 0 : size;
+    return streams.Compress(raw, encoded);
   }
 
   bool Promising(ByteView raw) {
@@ -59,36 +50,54 @@ struct Encoder::State {
     const size_t size = Compress(sample);
     return size != 0 && Gains(kSampleBytes, size, kTrialGainPercent);
   }
+
+  EncodedChunk EncodeBytes(ByteView raw) {
+    const auto raw_bytes = static_cast<uint32_t>(raw.size());
+    if (Promising(raw)) {
+      const size_t size = Compress(raw);
+      if (size != 0 && Gains(raw.size(), size, kGainPercent)) {
+        return {Encoding::kZstd, raw_bytes, ByteView(encoded).first(size)};
+      }
+    }
+    return {Encoding::kRaw, raw_bytes, raw};
+  }
+
+  EncodedChunk EncodeFloats(ByteView raw, ElementType elements) {
+    const auto raw_bytes = static_cast<uint32_t>(raw.size());
+    const FloatSample floats(raw, elements);
+    const double planes_ratio = floats.PlanesRatio();
+    if (floats.Repeats()) {
+      const size_t size = Compress(floats.bytes());
+      const double zstd_ratio =
+          static_cast<double>(size) / static_cast<double>(floats.bytes().size());
+      if (size != 0 && zstd_ratio < planes_ratio) return EncodeBytes(raw);
+    }
+    if (planes_ratio * 100 <= 100 - kGainPercent) {
+      const ByteView payload = planes.Encode(raw, elements, floats.Efforts(), streams);
+      if (Gains(raw.size(), payload.size(), kGainPercent)) {
+        return {Encoding::kPlanes, raw_bytes, payload};
+      }
+    }
+    return {Encoding::kRaw, raw_bytes, raw};
+  }
 };
 
-Encoder::Encoder() : state_(std::make_unique<State>()) {
-  state_->zstd.reset(ZSTD_createCCtx());
-  CHECK(state_->zstd != nullptr);
-  ZSTD_CCtx_setParameter(state_->zstd.get(), ZSTD_c_compressionLevel, kZstdLevel);
-}
-
+Encoder::Encoder() : state_(std::make_unique<State>()) {}
 Encoder::~Encoder() = default;
 
-EncodedChunk Encoder::Encode(ByteView raw) {
-  const auto raw_bytes = static_cast<uint32_t>(raw.size());
-  if (state_->Promising(raw)) {
-    const size_t size = state_->Compress(raw);
-    if (size != 0 && Gains(raw.size(), size, kGainPercent)) {
-      return {Encoding::kZstd, raw_bytes, ByteView(state_->encoded).first(size)};
-    }
+EncodedChunk Encoder::Encode(ByteView raw, ElementType elements) {
+  if (elements == ElementType::kBytes || raw.size() < kPlanesBytesMin) {
+    return state_->EncodeBytes(raw);
   }
-  return {Encoding::kRaw, raw_bytes, raw};
+  return state_->EncodeFloats(raw, elements);
 }
 
 struct Decoder::State {
-  std::unique_ptr<ZSTD_DCtx, FreeDecompressor> zstd;
+  StreamDecoder streams;
+  PlanesDecoder planes;
 };
 
-Decoder::Decoder() : state_(std::make_unique<State>()) {
-  state_->zstd.reset(ZSTD_createDCtx());
-  CHECK(state_->zstd != nullptr);
-}
-
+Decoder::Decoder() : state_(std::make_unique<State>()) {}
 Decoder::~Decoder() = default;
 
 Status Decoder::Decode(Encoding encoding, ByteView payload, MutableBytes out) {
@@ -98,19 +107,19 @@ Status Decoder::Decode(Encoding encoding, ByteView payload, MutableBytes out) {
       // In place is allowed: whoever reads raw bytes reads them where they belong.
       if (payload.data() != out.data()) std::copy(payload.begin(), payload.end(), out.begin());
       return {};
-    case Encoding::kZstd: {
-      // One call into a buffer of the final size: zstd allocates no window.
-      const size_t size = ZSTD_decompressDCtx(state_->zstd.get(), out.data(), out.size(),
-                                              payload.data(), payload.size());
-      if (ZSTD_isError(size) != 0) {
-        return Status(Code::kCorrupt, std::string("zstd: ") + ZSTD_getErrorName(size));
-      }
-      if (size != out.size()) return Status(Code::kCorrupt, "zstd chunk of another size");
-      return {};
-    }
+    case Encoding::kZstd:
+      return state_->streams.Decode(StreamMethod::kZstd, payload, out);
+    case Encoding::kPlanes:
+      return state_->planes.Decode(payload, out, state_->streams);
+    case Encoding::kDifference:
+      return Status(Code::kCorrupt, "difference without a base");
   }
   return Status(Code::kCorrupt,
                 "unknown encoding " + std::to_string(static_cast<unsigned>(encoding)));
+}
+
+Status Decoder::DecodePlanes(ByteView prefix, unsigned plane_count, MutableBytes out) {
+  return state_->planes.DecodePlanes(prefix, plane_count, out, state_->streams);
 }
 
 }  // namespace varve

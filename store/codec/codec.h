@@ -1,5 +1,8 @@
 // Encodes chunks losslessly, choosing by a quick trial, and decodes them safely.
 //
+// Bytes are kept as one zstd frame or raw; floats also as byte planes, of which only
+// those are coded that gain (planes.h).
+//
 // Threads: free functions; an Encoder or Decoder belongs to one thread.
 // Errors:  Decode() fails with kCorrupt on any bytes that no encoder wrote. It
 //          never reads or writes out of bounds, and allocates only a bounded
@@ -12,6 +15,8 @@
 #include "store/base/bytes.h"
 #include "store/base/result.h"
 #include "store/chunk/chunk.h"
+#include "store/codec/elements.h"
+#include "store/codec/planes.h"
 
 namespace varve {
 
@@ -31,7 +36,9 @@ class Encoder {
   Encoder& operator=(const Encoder&) = delete;
 
   // Tries a sample first: incompressible bytes cost little more than a look.
-  EncodedChunk Encode(ByteView raw);
+  // `elements` is a hint: whatever it says, the bytes come back. Their first element begins
+  // at the first byte.
+  EncodedChunk Encode(ByteView raw, ElementType elements = ElementType::kBytes);
 
  private:
   struct State;
@@ -48,6 +55,10 @@ class Decoder {
   // REQUIRES: out.size() is the chunk's raw size; `payload` does not overlap `out`,
   // except that a raw payload may be `out` itself.
   Status Decode(Encoding encoding, ByteView payload, MutableBytes out);
+
+  // The floats of a kPlanes payload in fewer bytes, from its start alone: see
+  // PlanesDecoder::DecodePlanes().
+  Status DecodePlanes(ByteView prefix, unsigned plane_count, MutableBytes out);
 
  private:
   struct State;
