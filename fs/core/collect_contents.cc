@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "fs/core/content_references.h"
+#include "fs/core/tensor_rows.h"
 
 namespace varve {
 namespace {
@@ -120,6 +121,7 @@ Result<bool> CollectContents::RemoveLocked(ContentId content, Batch* batch,
                                            batch->Delete(std::string(row_key));
                                            return ++rows < kRowsAtOnce;
                                          }));
+  RETURN_IF_ERROR(AppendTensorMapRemoval(d_.tree.catalog(), content, batch));
   if (rows < kRowsAtOnce) {
     batch->Delete(key::Content(content));
   } else {

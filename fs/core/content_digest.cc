@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "fs/core/content_plan.h"
+#include "store/format/tensor_regions.h"
 
 namespace varve {
 namespace {
@@ -31,12 +32,29 @@ Result<ByteRange> NextRun(ContentSource& source, uint64_t offset, uint64_t end) 
   return run;
 }
 
+// A content's bytes for who wants to know their format.
+class ContentBytes final : public ByteSource {
+ public:
+  explicit ContentBytes(ContentSource& source) : source_(source) {}
+  uint64_t size_bytes() const override { return source_.size_bytes(); }
+  Result<size_t> ReadAt(uint64_t offset, MutableBytes out) override {
+    if (source_.Cancelled()) return Status(Code::kBusy, "the digest was cancelled");
+    const uint64_t left = size_bytes() - std::min(offset, size_bytes());
+    out = out.first(static_cast<size_t>(std::min<uint64_t>(out.size(), left)));
+    return out.empty() ? size_t{0} : source_.ReadAt(offset, out);
+  }
+
+ private:
+  ContentSource& source_;
+};
+
 }  // namespace
 
 ContentDigester::ContentDigester(Catalog& catalog, PackStore& packs,
                                  const Fingerprinter& fingerprinter, InFlightChunks& in_flight)
     : catalog_(catalog),
       packs_(packs),
+      fingerprinter_(fingerprinter),
       in_flight_(in_flight),
       intake_(catalog, packs, fingerprinter, in_flight),
       window_(std::make_unique_for_overwrite<uint8_t[]>(kWindowBytes)) {}
@@ -56,7 +74,7 @@ Status ContentDigester::RunAll(Job& job, const std::optional<DigestBase>& base) 
   const uint64_t size = job.source.size_bytes();
   if (size > kContentBytesMax) return Status(Code::kInvalid, "the content is too large");
   if (size == 0) return {};
-  ASSIGN_OR_RETURN(job.cutter, Choose(job.source));
+  ASSIGN_OR_RETURN(job.cutter, Choose(job));
   if (!base) return CutSpan(job, {0, size});
 
   RecipeCursor recipe(catalog_, base->content);
@@ -69,12 +87,27 @@ Status ContentDigester::RunAll(Job& job, const std::optional<DigestBase>& base) 
   return {};
 }
 
-Result<std::unique_ptr<Cutter>> ContentDigester::Choose(ContentSource& source) {
-  const uint64_t size = source.size_bytes();
+Result<std::unique_ptr<Cutter>> ContentDigester::Choose(Job& job) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Cutter> cutter, CutTensors(job));
+  if (cutter != nullptr) return cutter;
+  const uint64_t size = job.source.size_bytes();
   const MutableBytes first(window_.get(),
                            static_cast<size_t>(std::min<uint64_t>(size, kFirstBytes)));
-  RETURN_IF_ERROR(Fill(source, 0, first));
+  RETURN_IF_ERROR(Fill(job.source, 0, first));
   return ChooseCutter(size, first);
+}
+
+Result<std::unique_ptr<Cutter>> ContentDigester::CutTensors(Job& job) {
+  // The beginning of a file does not say what its end would.
+  if (job.source.is_piece()) return std::unique_ptr<Cutter>();
+  ContentBytes bytes(job.source);
+  ASSIGN_OR_RETURN(const TensorMap map, ReadTensorMap(bytes));
+  if (map.tensors.empty()) return std::unique_ptr<Cutter>();
+  TensorHead head;
+  head.signature = SignatureOf(map, fingerprinter_);
+  ASSIGN_OR_RETURN(head.sketch, SketchOf(map, bytes));
+  RETURN_IF_ERROR(job.ledger.PutTensorMap(map, std::move(head)));
+  return MakeRegionCutter(RegionsOf(map), MakeContentCutter());
 }
 
 Status ContentDigester::Reuse(Job& job, RecipeCursor& recipe, ByteRange range) {
@@ -119,7 +152,7 @@ Status ContentDigester::CutData(Job& job, ByteRange data) {
       const ByteView rest(window_.get() + cut, filled - cut);
       const uint32_t size = job.cutter->Next(read_end - rest.size(), rest);
       CHECK(size >= 1 && size <= rest.size() && size <= kChunkBytesMax);
-      chunks_.push_back(rest.first(size));
+      chunks_.push_back({rest.first(size), job.cutter->ElementsAt(read_end - rest.size())});
       cut += size;
     }
     RETURN_IF_ERROR(intake_.Take(chunks_, job.ledger, [&] { return job.source.Cancelled(); }));

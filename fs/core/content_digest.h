@@ -34,7 +34,9 @@ class ContentDigester {
   };
 
   Status RunAll(Job& job, const std::optional<DigestBase>& base);
-  Result<std::unique_ptr<Cutter>> Choose(ContentSource& source);
+  Result<std::unique_ptr<Cutter>> Choose(Job& job);
+  // Finds the tensors of the content; nothing if it has none.
+  Result<std::unique_ptr<Cutter>> CutTensors(Job& job);
   Status Reuse(Job& job, RecipeCursor& recipe, ByteRange range);
   Status CutSpan(Job& job, ByteRange span);
   Status CutData(Job& job, ByteRange data);
@@ -42,11 +44,12 @@ class ContentDigester {
 
   Catalog& catalog_;
   PackStore& packs_;
+  const Fingerprinter& fingerprinter_;
   InFlightChunks& in_flight_;
   ChunkIntake intake_;
 
   std::unique_ptr<uint8_t[]> window_;
-  std::vector<ByteView> chunks_;
+  std::vector<CutChunk> chunks_;
 };
 
 }  // namespace varve

@@ -19,7 +19,7 @@ ChunkIntake::ChunkIntake(Catalog& catalog, PackStore& packs, const Fingerprinter
                          InFlightChunks& in_flight)
     : catalog_(catalog), packs_(packs), fingerprinter_(fingerprinter), in_flight_(in_flight) {}
 
-Status ChunkIntake::Take(std::span<const ByteView> chunks, DigestLedger& ledger,
+Status ChunkIntake::Take(std::span<const CutChunk> chunks, DigestLedger& ledger,
                          const std::function<bool()>& cancelled) {
   Name(chunks);
   Status status = FindAll();
@@ -35,13 +35,13 @@ Status ChunkIntake::Take(std::span<const ByteView> chunks, DigestLedger& ledger,
   return status;
 }
 
-void ChunkIntake::Name(std::span<const ByteView> chunks) {
+void ChunkIntake::Name(std::span<const CutChunk> chunks) {
   candidates_.clear();
   first_of_name_.clear();
-  for (const ByteView bytes : chunks) {
+  for (const CutChunk& chunk : chunks) {
     Candidate candidate;
-    candidate.bytes = bytes;
-    candidate.id = fingerprinter_.Name(bytes);
+    candidate.chunk = chunk;
+    candidate.id = fingerprinter_.Name(chunk.bytes);
     const auto [first, added] = first_of_name_.try_emplace(candidate.id, candidates_.size());
     if (!added) candidate.twin = first->second;
     candidates_.push_back(candidate);
@@ -63,10 +63,11 @@ void ChunkIntake::CompareAll() {
   size_t total = 0;
   for (size_t i = 0; i < candidates_.size(); ++i) {
     const Candidate& candidate = candidates_[i];
-    if (!candidate.found || candidate.found->location.raw_bytes != candidate.bytes.size()) continue;
+    if (!candidate.found || candidate.found->location.raw_bytes != candidate.chunk.bytes.size())
+      continue;
     reads_.push_back({candidate.id, candidate.found->location, {}, Status()});
     readers_.push_back(i);
-    total += candidate.bytes.size();
+    total += candidate.chunk.bytes.size();
   }
   if (reads_.empty()) return;
   if (stored_copy_bytes_ < total) {
@@ -82,22 +83,22 @@ void ChunkIntake::CompareAll() {
   (void)ReadChunks(catalog_, packs_, reads_, ReadFrom::kPageCache);
   for (size_t i = 0; i < reads_.size(); ++i) {
     Candidate& candidate = candidates_[readers_[i]];
-    candidate.equal = reads_[i].status.ok() && Same(candidate.bytes, reads_[i].out);
+    candidate.equal = reads_[i].status.ok() && Same(candidate.chunk.bytes, reads_[i].out);
   }
 }
 
 Status ChunkIntake::Settle(Candidate& candidate, DigestLedger& ledger) {
   if (candidate.twin) {
     const Candidate& twin = candidates_[*candidate.twin];
-    if (twin.stored && Same(twin.bytes, candidate.bytes))
-      return ledger.AddShared(candidate.id, candidate.bytes.size());
+    if (twin.stored && Same(twin.chunk.bytes, candidate.chunk.bytes))
+      return ledger.AddShared(candidate.id, candidate.chunk.bytes.size());
   }
   if (candidate.equal) {
     candidate.stored = true;
     return Share(candidate.id, *candidate.found, ledger);
   }
   if (candidate.found) Drop(candidate.id, *candidate.found);
-  ASSIGN_OR_RETURN(candidate.stored, Store(candidate.id, candidate.bytes, ledger));
+  ASSIGN_OR_RETURN(candidate.stored, Store(candidate.id, candidate.chunk, ledger));
   return {};
 }
 
@@ -122,8 +123,8 @@ Status ChunkIntake::Share(const ChunkId& id, const Found& found, DigestLedger& l
   return ledger.AddShared(id, found.location.raw_bytes);
 }
 
-Result<bool> ChunkIntake::Store(const ChunkId& id, ByteView bytes, DigestLedger& ledger) {
-  const EncodedChunk encoded = encoder_.Encode(bytes);
+Result<bool> ChunkIntake::Store(const ChunkId& id, const CutChunk& chunk, DigestLedger& ledger) {
+  const EncodedChunk encoded = encoder_.Encode(chunk.bytes, chunk.elements);
   std::optional<Found> rival;
   ChunkLocation location;
   {
@@ -134,7 +135,7 @@ Result<bool> ChunkIntake::Store(const ChunkId& id, ByteView bytes, DigestLedger&
       in_flight_.Add(id, location);
     }
   }
-  if (rival) return Contest(id, bytes, *rival, ledger);
+  if (rival) return Contest(id, chunk.bytes, *rival, ledger);
   RETURN_IF_ERROR(ledger.AddNew(id, location));
   return true;
 }
@@ -157,7 +158,7 @@ Result<bool> ChunkIntake::Contest(const ChunkId& id, ByteView bytes, const Found
   }
   const size_t half = bytes.size() / 2;
   for (const ByteView part : {bytes.first(half), bytes.subspan(half)}) {
-    const Result<bool> stored = Store(fingerprinter_.Name(part), part, ledger);
+    const Result<bool> stored = Store(fingerprinter_.Name(part), {part}, ledger);
     if (!stored.ok()) return stored.status();
   }
   return false;

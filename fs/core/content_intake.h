@@ -28,6 +28,12 @@
 
 namespace varve {
 
+// A chunk as it was cut.
+struct CutChunk {
+  ByteView bytes;
+  ElementType elements = ElementType::kBytes;
+};
+
 class ChunkIntake {
  public:
   ChunkIntake(Catalog& catalog, PackStore& packs, const Fingerprinter& fingerprinter,
@@ -35,7 +41,7 @@ class ChunkIntake {
 
   // Takes the next chunks of a content, in order, and adds them to the ledger.
   // `cancelled` is asked before each. REQUIRES: none is longer than kChunkBytesMax.
-  Status Take(std::span<const ByteView> chunks, DigestLedger& ledger,
+  Status Take(std::span<const CutChunk> chunks, DigestLedger& ledger,
               const std::function<bool()>& cancelled);
 
   // For all that is taken in from now on; at first for content.
@@ -48,7 +54,7 @@ class ChunkIntake {
     bool in_flight = false;  // we have become a user of it
   };
   struct Candidate {
-    ByteView bytes;
+    CutChunk chunk;
     ChunkId id;
     std::optional<size_t> twin;  // an earlier candidate of this Take() with its name
     std::optional<Found> found;
@@ -56,7 +62,7 @@ class ChunkIntake {
     bool stored = false;  // under its own name, in the end
   };
 
-  void Name(std::span<const ByteView> chunks);
+  void Name(std::span<const CutChunk> chunks);
   Status FindAll();
   void CompareAll();
   Status Settle(Candidate& candidate, DigestLedger& ledger);
@@ -66,7 +72,7 @@ class ChunkIntake {
   Status Share(const ChunkId& id, const Found& found, DigestLedger& ledger);
   // Stores bytes whose name was not found, or found with other bytes. True when
   // they are stored under `id`, in one piece.
-  Result<bool> Store(const ChunkId& id, ByteView bytes, DigestLedger& ledger);
+  Result<bool> Store(const ChunkId& id, const CutChunk& chunk, DigestLedger& ledger);
   Result<bool> Contest(const ChunkId& id, ByteView bytes, const Found& rival, DigestLedger& ledger);
   // Stores a new copy of a chunk whose stored one cannot be read.
   Status Heal(const ChunkId& id, ByteView bytes, DigestLedger& ledger);

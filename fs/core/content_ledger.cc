@@ -13,6 +13,7 @@ constexpr uint64_t kRowBytes = 16;  // what a row costs besides
 }  // namespace
 
 Status DigestLedger::RemoveOldRows() {
+  RETURN_IF_ERROR(AppendTensorMapRemoval(catalog_, content_, &digested_.batch));
   for (std::string from = key::AllRecipe(content_).begin;;) {
     std::vector<std::string> old;
     RETURN_IF_ERROR(catalog_.Scan(from, key::AllRecipe(content_).end,
@@ -28,6 +29,12 @@ Status DigestLedger::RemoveOldRows() {
     }
     RETURN_IF_ERROR(FlushIfLarge());
   }
+}
+
+Status DigestLedger::PutTensorMap(const TensorMap& map, TensorHead head) {
+  for (TensorRow& row : EncodeTensorRows(content_, map, std::move(head)))
+    RETURN_IF_ERROR(Put(std::move(row.key), std::move(row.value)));
+  return {};
 }
 
 Status DigestLedger::AddHole(uint64_t size) {

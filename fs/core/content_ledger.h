@@ -14,6 +14,7 @@
 #include "fs/core/content_inflight.h"
 #include "fs/core/content_recipe.h"
 #include "fs/core/content_store.h"
+#include "fs/core/tensor_rows.h"
 
 namespace varve {
 
@@ -28,6 +29,9 @@ class DigestLedger {
 
   // Removes what an earlier attempt wrote.
   Status RemoveOldRows();
+
+  // What tensors the content has.
+  Status PutTensorMap(const TensorMap& map, TensorHead head);
 
   // The next piece of the content.
   Status AddHole(uint64_t size);

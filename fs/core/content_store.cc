@@ -11,6 +11,7 @@
 #include "fs/core/content_reader.h"
 #include "fs/core/content_recipe.h"
 #include "fs/core/content_workers.h"
+#include "fs/core/tensor_rows.h"
 
 namespace varve {
 namespace {
@@ -75,6 +76,7 @@ class ContentStoreImpl final : public ContentStore {
   }
 
   Status AppendRemoval(ContentId content, Batch* batch) override {
+    RETURN_IF_ERROR(AppendTensorMapRemoval(catalog_, content, batch));
     const key::Range rows = key::AllRecipe(content);
     return catalog_.Scan(rows.begin, rows.end, [&](std::string_view row, std::string_view) {
       batch->Delete(std::string(row));

@@ -7,6 +7,7 @@
 #include "fs/core/content_recipe.h"
 #include "fs/core/extent_map.h"
 #include "fs/core/records.h"
+#include "fs/core/tensor_rows.h"
 
 namespace varve {
 namespace {
@@ -81,6 +82,7 @@ bool KeyIsSound(std::string_view key) {
     case key::kPin:
       return key.size() > kOne;
     case key::kDirectoryVersion:
+    case key::kTensorMap:
       return key.size() == kOne + 4;
     case key::kSaved:
       return key.size() >= kOne + 10 && key[key.size() - 9] == '\0' &&
@@ -125,6 +127,8 @@ bool RowIsSound(std::string_view key, std::string_view row) {
       return row.size() == sizeof(VersionNumber);
     case key::kClone:
       return CloneRecord::Decode(row).ok();
+    case key::kTensorMap:
+      return key::Part(key) > 0 ? row.size() > 2 : DecodeTensorHead(row).ok();
     case key::kMeta:
       if (key == key::Meta(SavedRows::kMomentMeta)) return row.size() == 2 * sizeof(uint64_t);
       return key != key::Meta(Tree::kIdsMeta) || IsU64(row);
@@ -172,6 +176,8 @@ std::string DescribeKey(std::string_view key) {
       return fmt::format("of version {} of a directory (list {})", key::Number(key), key::Id(key));
     case key::kPin:
       return fmt::format("of pin \"{}\" of a directory (list {})", text, key::Id(key));
+    case key::kTensorMap:
+      return fmt::format("of the tensor map of content {}", key::Id(key));
     case key::kSeal:
       return fmt::format("of sealed directory {}", key::Id(key));
     case key::kClone:

@@ -96,6 +96,11 @@ std::string DirectoryVersion(HistoryId list, VersionNumber number) {
   AppendBig(&out, number, 4);
   return out;
 }
+std::string TensorMap(ContentId content, uint32_t part) {
+  std::string out = WithId(kTensorMap, content);
+  AppendBig(&out, part, 4);
+  return out;
+}
 std::string Pin(HistoryId list, std::string_view name) { return WithName(kPin, list, name); }
 std::string Dirty(InodeNumber directory) { return WithId(kDirty, directory); }
 std::string Seal(InodeNumber directory) { return WithId(kSeal, directory); }
@@ -114,6 +119,7 @@ Range AllLinks(InodeNumber inode) { return AllOf(kLink, inode); }
 Range AllRecipe(ContentId content, uint64_t from_offset_bytes) {
   return {Recipe(content, from_offset_bytes), WithId(kRecipe, content + 1)};
 }
+Range AllTensorMap(ContentId content) { return AllOf(kTensorMap, content); }
 Range AllExtents(ContentId content) { return AllOf(kExtent, content); }
 Range AllVersions(HistoryId history, std::string_view name) {
   std::string begin = WithName(kVersion, history, name);
@@ -136,6 +142,9 @@ std::string_view LinkName(std::string_view link_key) { return link_key.substr(17
 uint64_t Offset(std::string_view recipe_or_extent_key) { return Big(recipe_or_extent_key, 9, 8); }
 VersionNumber Number(std::string_view version_key) {
   return static_cast<VersionNumber>(Big(version_key, version_key.size() - 4, 4));
+}
+uint32_t Part(std::string_view tensor_map_key) {
+  return static_cast<uint32_t>(Big(tensor_map_key, tensor_map_key.size() - 4, 4));
 }
 std::string_view NameOf(std::string_view name_key) { return name_key.substr(9); }
 std::string_view SavedKey(std::string_view saved_key) {

@@ -38,6 +38,8 @@ std::string Link(InodeNumber inode, InodeNumber parent, std::string_view name);
 std::string Content(ContentId content);
 // One segment of a recipe, by the offset where it ends in the content.
 std::string Recipe(ContentId content, uint64_t offset_bytes);
+// What tensors are in a stored content: the head is part 0.
+std::string TensorMap(ContentId content, uint32_t part);
 // A range of an overlay that its staging file holds, by its offset -> its end.
 // At kBaseShown: how many bytes of the base show through, from its start.
 std::string Extent(ContentId content, uint64_t offset_bytes);
@@ -69,6 +71,7 @@ Range AllDirents(InodeNumber parent, uint64_t after_slot = 0);
 Range AllXattrs(InodeNumber inode);
 Range AllLinks(InodeNumber inode);
 Range AllRecipe(ContentId content, uint64_t from_offset_bytes = 0);
+Range AllTensorMap(ContentId content);
 Range AllExtents(ContentId content);
 Range AllVersions(HistoryId history, std::string_view name);
 Range AllNames(HistoryId history);
@@ -89,13 +92,16 @@ std::string_view SavedKey(std::string_view saved_key);
 Moment SavedUntil(std::string_view saved_key);
 std::string_view PinName(std::string_view pin_key);
 ChunkId ChunkOf(std::string_view chunk_key);
-// Of Inode, Content, Stage, Orphan, Dirty, Seal, Clone; parent of Dirent; list of what has one.
+uint32_t Part(std::string_view tensor_map_key);
+// Of Inode, Content, TensorMap, Stage, Orphan, Dirty, Seal, Clone; parent of Dirent; list of what
+// has one.
 uint64_t Id(std::string_view key);
 
 inline constexpr char kInode = 'I', kDirent = 'D', kSymlink = 'L', kXattr = 'X', kOrphan = 'O',
                       kContent = 'K', kRecipe = 'R', kExtent = 'E', kStage = 'S', kChunk = 'C',
                       kVersion = 'V', kName = 'N', kLink = 'H', kMeta = 'M', kSaved = 'B',
-                      kDirectoryVersion = 'T', kPin = 'P', kDirty = 'Y', kSeal = 'Q', kClone = 'G';
+                      kDirectoryVersion = 'T', kPin = 'P', kDirty = 'Y', kSeal = 'Q', kClone = 'G',
+                      kTensorMap = 'A';
 
 // The tables that the tree of an earlier moment is read from (past_tree.h).
 bool IsOfTree(char table);

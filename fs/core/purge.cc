@@ -8,6 +8,7 @@
 #include "fs/core/content_recipe.h"
 #include "fs/core/content_references.h"
 #include "fs/core/purge_targets.h"
+#include "fs/core/tensor_rows.h"
 
 namespace varve {
 namespace {
@@ -236,8 +237,11 @@ Status RemovePurgedRecipes(Catalog& catalog) {
     for (const auto& [row_key, row] : page) {
       ASSIGN_OR_RETURN(const ContentRecord record, ContentRecord::Decode(row));
       if (!record.purged) continue;
-      const Status removed = ForEachPage(catalog, key::AllRecipe(key::Id(row_key)), remove);
-      if (!removed.ok()) return removed;
+      for (const key::Range& rows :
+           {key::AllRecipe(key::Id(row_key)), key::AllTensorMap(key::Id(row_key))}) {
+        const Status removed = ForEachPage(catalog, rows, remove);
+        if (!removed.ok()) return removed;
+      }
     }
     return Status();
   });

@@ -74,6 +74,14 @@ std::string_view FormatName(ContentFormat format) {
       return "safetensors";
     case ContentFormat::kTorchZip:
       return "torch-zip";
+    case ContentFormat::kNpy:
+      return "npy";
+    case ContentFormat::kNpz:
+      return "npz";
+    case ContentFormat::kGguf:
+      return "gguf";
+    case ContentFormat::kDistcp:
+      return "distcp";
   }
   return "plain";
 }

@@ -121,6 +121,43 @@ class ContentCutter final : public Cutter {
   }
 };
 
+class RegionCutter final : public Cutter {
+ public:
+  RegionCutter(std::vector<CutRegion> regions, std::unique_ptr<Cutter> between)
+      : regions_(std::move(regions)), between_(std::move(between)) {}
+
+  uint32_t Next(uint64_t offset, ByteView window) override {
+    const CutRegion* region = AtOrBehind(offset);
+    if (region != nullptr && region->begin_bytes <= offset) {
+      const uint64_t piece = kBinaryPieceBytes - (offset - region->begin_bytes) % kBinaryPieceBytes;
+      return static_cast<uint32_t>(
+          std::min({piece, region->end_bytes - offset, uint64_t{window.size()}}));
+    }
+    if (region != nullptr && region->begin_bytes - offset < window.size())
+      window = window.first(static_cast<size_t>(region->begin_bytes - offset));
+    if (window.size() <= kWholeBytesMax) return static_cast<uint32_t>(window.size());
+    return between_->Next(offset, window);
+  }
+
+  ElementType ElementsAt(uint64_t offset) override {
+    const CutRegion* region = AtOrBehind(offset);
+    if (region == nullptr || region->begin_bytes > offset) return ElementType::kBytes;
+    return region->elements;
+  }
+
+ private:
+  // The first region that ends behind `offset`. Offsets mostly ascend.
+  const CutRegion* AtOrBehind(uint64_t offset) {
+    if (next_ > 0 && regions_[next_ - 1].end_bytes > offset) next_ = 0;
+    while (next_ < regions_.size() && regions_[next_].end_bytes <= offset) ++next_;
+    return next_ < regions_.size() ? &regions_[next_] : nullptr;
+  }
+
+  const std::vector<CutRegion> regions_;
+  const std::unique_ptr<Cutter> between_;
+  size_t next_ = 0;
+};
+
 bool StartsWith(ByteView bytes, std::string_view magic) { return AsText(bytes).starts_with(magic); }
 
 bool IsSafetensors(ByteView bytes) {
@@ -163,6 +200,11 @@ bool IsDense(ByteView bytes) {
 std::unique_ptr<Cutter> MakeFixedCutter(uint32_t piece_bytes) {
   CHECK(piece_bytes >= 1 && piece_bytes <= kChunkBytesMax);
   return std::make_unique<FixedCutter>(piece_bytes);
+}
+
+std::unique_ptr<Cutter> MakeRegionCutter(std::vector<CutRegion> regions,
+                                         std::unique_ptr<Cutter> between) {
+  return std::make_unique<RegionCutter>(std::move(regions), std::move(between));
 }
 
 std::unique_ptr<Cutter> MakeContentCutter() { return std::make_unique<ContentCutter>(); }

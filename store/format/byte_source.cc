@@ -26,4 +26,11 @@ Result<ByteView> BufferedSource::Get(uint64_t offset, size_t size) {
   return AsBytes(buffer_).subspan(static_cast<size_t>(offset - begin_), size);
 }
 
+Result<size_t> SliceSource::ReadAt(uint64_t offset, MutableBytes out) {
+  if (offset >= size_bytes()) return size_t{0};
+  const uint64_t left = size_bytes() - offset;
+  return source_.ReadAt(begin_ + offset,
+                        out.first(static_cast<size_t>(std::min<uint64_t>(out.size(), left))));
+}
+
 }  // namespace varve

@@ -36,4 +36,20 @@ class BufferedSource {
   uint64_t begin_ = 0;
 };
 
+// A part of another source, as a source of its own.
+class SliceSource final : public ByteSource {
+ public:
+  // REQUIRES: begin <= end <= the size of `source`, which outlives this.
+  SliceSource(ByteSource& source, uint64_t begin_bytes, uint64_t end_bytes)
+      : source_(source), begin_(begin_bytes), end_(end_bytes) {}
+
+  uint64_t size_bytes() const override { return end_ - begin_; }
+  Result<size_t> ReadAt(uint64_t offset, MutableBytes out) override;
+
+ private:
+  ByteSource& source_;
+  const uint64_t begin_;
+  const uint64_t end_;
+};
+
 }  // namespace varve

@@ -24,6 +24,11 @@ enum class ContentFormat : uint8_t {
   kPlain = 0,  // nothing that VarveFS recognises
   kSafetensors = 1,
   kTorchZip = 2,
+  // These have a map of tensors (tensor_map.h), and no verdict of their own yet.
+  kNpy = 3,
+  kNpz = 4,
+  kGguf = 5,
+  kDistcp = 6,
 };
 
 struct Completeness {

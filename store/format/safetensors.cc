@@ -5,8 +5,6 @@
 #include <optional>
 #include <string_view>
 
-#include "store/format/completeness.h"
-
 namespace varve {
 namespace {
 
@@ -117,11 +115,12 @@ class TextIterator {
   HeaderText* text_;
 };
 
-// Follows the JSON and keeps nothing but sums. Depth 1 is the header's object,
-// depth 2 a tensor's, depth 3 its arrays.
+// Follows the JSON and keeps nothing but sums and the tensor at hand. Depth 1 is the
+// header's object, depth 2 a tensor's, depth 3 its arrays.
 class LayoutHandler : public nlohmann::json_sax<nlohmann::json> {
  public:
-  explicit LayoutHandler(SafetensorsLayout* layout) : layout_(layout) {
+  LayoutHandler(SafetensorsLayout* layout, const SafetensorsVisitor& visitor)
+      : layout_(layout), visitor_(visitor) {
     layout_->tensors_only = true;
   }
 
@@ -129,19 +128,26 @@ class LayoutHandler : public nlohmann::json_sax<nlohmann::json> {
   bool boolean(bool) override { return Scalar(); }
   bool number_integer(number_integer_t) override { return Scalar(); }
   bool number_float(number_float_t, const string_t&) override { return Scalar(); }
-  bool string(string_t&) override { return Scalar(); }
   bool binary(binary_t&) override { return Scalar(); }
+  bool string(string_t& value) override {
+    if (depth_ == 2 && member_ == Member::kDType) entry_.dtype = value;
+    return Scalar();
+  }
   bool number_unsigned(number_unsigned_t value) override {
-    if (depth_ == 3 && in_offsets_) {
+    if (depth_ == 3 && member_ == Member::kOffsets) {
       if (offsets_ < 2) offset_[offsets_] = value;
       ++offsets_;
+      return true;
+    }
+    if (depth_ == 3 && member_ == Member::kShape && entry_.shape.size() < kSafetensorsAxesMax) {
+      entry_.shape.push_back(value);
       return true;
     }
     return Scalar();
   }
 
   bool start_object(size_t) override {
-    if (depth_ == 1 && !in_metadata_) has_offsets_ = false;
+    if (depth_ == 1 && !in_metadata_) BeginTensor();
     return Enter();
   }
   bool end_object() override {
@@ -151,17 +157,24 @@ class LayoutHandler : public nlohmann::json_sax<nlohmann::json> {
   }
   bool start_array(size_t) override {
     if (depth_ == 0 || depth_ == 1) layout_->tensors_only = false;
-    if (depth_ == 2 && in_offsets_) offsets_ = 0;
+    if (depth_ == 2 && member_ == Member::kOffsets) offsets_ = 0;
+    if (depth_ == 2 && member_ == Member::kShape) {
+      entry_.shape.clear();
+      entry_.has_shape = true;
+    }
     return Enter();
   }
   bool end_array() override {
-    if (depth_ == 3 && in_offsets_) has_offsets_ = true;
+    if (depth_ == 3 && member_ == Member::kOffsets) has_offsets_ = true;
     --depth_;
     return true;
   }
   bool key(string_t& name) override {
-    if (depth_ == 1) in_metadata_ = name == "__metadata__";
-    if (depth_ == 2) in_offsets_ = !in_metadata_ && name == "data_offsets";
+    if (depth_ == 1) {
+      in_metadata_ = name == "__metadata__";
+      if (!in_metadata_) entry_.name = name;
+    }
+    if (depth_ == 2) member_ = in_metadata_ ? Member::kOther : MemberOf(name);
     return true;
   }
   bool parse_error(size_t, const std::string&, const nlohmann::detail::exception&) override {
@@ -172,15 +185,31 @@ class LayoutHandler : public nlohmann::json_sax<nlohmann::json> {
   bool sizes_overflow() const { return sizes_overflow_; }
 
  private:
+  enum class Member { kOther, kDType, kShape, kOffsets };
+
+  static Member MemberOf(std::string_view name) {
+    if (name == "dtype") return Member::kDType;
+    if (name == "shape") return Member::kShape;
+    return name == "data_offsets" ? Member::kOffsets : Member::kOther;
+  }
+
   bool Enter() { return ++depth_ <= kDepthMax; }
   // A value where an object has to be.
   bool Scalar() {
     if (depth_ <= 1) layout_->tensors_only = false;
-    if (depth_ == 3 && in_offsets_) offsets_ = 3;
+    if (depth_ == 3 && member_ == Member::kOffsets) offsets_ = 3;
+    // No size of an axis, or one too many.
+    if (depth_ >= 3 && member_ == Member::kShape) entry_.has_shape = false;
     return true;
   }
+  void BeginTensor() {
+    has_offsets_ = false;
+    entry_.dtype.clear();
+    entry_.has_shape = false;
+    entry_.shape.clear();
+  }
   void EndTensor() {
-    in_offsets_ = false;
+    member_ = Member::kOther;
     if (!has_offsets_ || offsets_ != 2 || offset_[0] > offset_[1]) {
       layout_->tensors_only = false;
       return;
@@ -188,15 +217,21 @@ class LayoutHandler : public nlohmann::json_sax<nlohmann::json> {
     ++layout_->tensors;
     layout_->data_bytes = std::max(layout_->data_bytes, offset_[1]);
     sizes_overflow_ |= __builtin_add_overflow(sizes_sum_, offset_[1] - offset_[0], &sizes_sum_);
+    if (!visitor_) return;
+    entry_.begin = offset_[0];
+    entry_.end = offset_[1];
+    visitor_(entry_);
   }
 
   SafetensorsLayout* layout_;
+  const SafetensorsVisitor& visitor_;
   size_t depth_ = 0;
   bool in_metadata_ = false;
-  bool in_offsets_ = false;
+  Member member_ = Member::kOther;
   bool has_offsets_ = false;
   unsigned offsets_ = 0;
   uint64_t offset_[2] = {};
+  SafetensorsEntry entry_;
   uint64_t sizes_sum_ = 0;
   bool sizes_overflow_ = false;
 };
@@ -223,10 +258,11 @@ bool BeginsLikeHeader(ByteView first) {
 
 }  // namespace
 
-Result<SafetensorsLayout> ReadSafetensorsLayout(ByteSource& source, uint64_t header_bytes) {
+Result<SafetensorsLayout> ReadSafetensorsLayout(ByteSource& source, uint64_t header_bytes,
+                                                const SafetensorsVisitor& visitor) {
   SafetensorsLayout layout;
   HeaderText text(source, header_bytes);
-  LayoutHandler handler(&layout);
+  LayoutHandler handler(&layout, visitor);
   layout.well_formed =
       nlohmann::json::sax_parse(TextIterator(&text), TextIterator(nullptr), &handler);
   RETURN_IF_ERROR(text.status());
@@ -237,7 +273,8 @@ Result<SafetensorsLayout> ReadSafetensorsLayout(ByteSource& source, uint64_t hea
   return layout;
 }
 
-Result<std::optional<Completeness>> CheckSafetensors(ByteSource& source) {
+Result<std::optional<Completeness>> VisitSafetensors(ByteSource& source,
+                                                     const SafetensorsVisitor& visitor) {
   using Recognised = std::optional<Completeness>;
   const uint64_t size = source.size_bytes();
   uint8_t first[64];
@@ -252,7 +289,8 @@ Result<std::optional<Completeness>> CheckSafetensors(ByteSource& source) {
   const uint64_t data_begin = kLengthBytes + header_bytes;
   if (size < data_begin)
     return Recognised(Incomplete(ExpectedBytes("at least ", data_begin, size)));
-  ASSIGN_OR_RETURN(const SafetensorsLayout layout, ReadSafetensorsLayout(source, header_bytes));
+  ASSIGN_OR_RETURN(const SafetensorsLayout layout,
+                   ReadSafetensorsLayout(source, header_bytes, visitor));
   if (!layout.well_formed) return Recognised(Incomplete(layout.problem));
   // JSON behind a length, but no table of tensors: somebody else's format.
   if (!layout.tensors_only) return Recognised();
@@ -262,6 +300,10 @@ Result<std::optional<Completeness>> CheckSafetensors(ByteSource& source) {
     return Recognised(Incomplete("a tensor ends beyond any file"));
   if (size != expected) return Recognised(Incomplete(ExpectedBytes("", expected, size)));
   return Recognised(Completeness{ContentFormat::kSafetensors, true, ""});
+}
+
+Result<std::optional<Completeness>> CheckSafetensors(ByteSource& source) {
+  return VisitSafetensors(source, nullptr);
 }
 
 }  // namespace varve

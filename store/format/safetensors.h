@@ -13,15 +13,32 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "store/base/result.h"
 #include "store/format/byte_source.h"
+#include "store/format/completeness.h"
 
 namespace varve {
 
 // The format's own limit.
 inline constexpr uint64_t kSafetensorsHeaderBytesMax = 100'000'000;
+
+// One member of the header, as it stands there.
+struct SafetensorsEntry {
+  std::string name;
+  std::string dtype;            // empty: it has none
+  bool has_shape = false;       // of unsigned numbers, at most kSafetensorsAxesMax of them
+  std::vector<uint64_t> shape;  // outermost axis first
+  uint64_t begin = 0;           // data_offsets: from the end of the header
+  uint64_t end = 0;
+};
+
+inline constexpr size_t kSafetensorsAxesMax = 64;
+
+using SafetensorsVisitor = std::function<void(const SafetensorsEntry& entry)>;
 
 struct SafetensorsLayout {
   bool well_formed = false;   // it is JSON
@@ -32,7 +49,14 @@ struct SafetensorsLayout {
   std::string problem;      // what is wrong, when something is
 };
 
-// Parses `header_bytes` of JSON that begin at byte 8. REQUIRES: the source has them.
-Result<SafetensorsLayout> ReadSafetensorsLayout(ByteSource& source, uint64_t header_bytes);
+// Parses `header_bytes` of JSON that begin at byte 8, and shows each tensor to `visitor`, in the
+// header's order: also those of a header that turns out to be damaged further on.
+// REQUIRES: the source has them.
+Result<SafetensorsLayout> ReadSafetensorsLayout(ByteSource& source, uint64_t header_bytes,
+                                                const SafetensorsVisitor& visitor = nullptr);
+
+// The verdict of CheckSafetensors(), showing the tensors on the way to it.
+Result<std::optional<Completeness>> VisitSafetensors(ByteSource& source,
+                                                     const SafetensorsVisitor& visitor);
 
 }  // namespace varve

@@ -2,7 +2,7 @@
 // is found lies in the file.
 #include "store/base/check.h"
 #include "store/format/completeness.h"
-#include "store/format/torch_zip.h"
+#include "store/format/zip.h"
 #include "tests/support/bytes_source.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -185,5 +185,52 @@ TEST(ChooseCutter, LooksAtSizeAndDensity) {
   EXPECT_EQ(ChooseCutter(5, {})->Next(0, ByteView(noise).first(5)), 5u);
 }
 
+// Where chunks end when `regions` of `bytes` are cut by themselves.
+std::vector<uint64_t> EndsOf(const std::vector<CutRegion>& regions, ByteView bytes) {
+  const auto cutter = MakeRegionCutter(regions, MakeContentCutter());
+  std::vector<uint64_t> ends;
+  for (const uint32_t size : CutAll(*cutter, bytes))
+    ends.push_back((ends.empty() ? 0 : ends.back()) + size);
+  return ends;
+}
+
+TEST(RegionCutter, CutsAtTheEdgesAndFromTheBeginningOfEach) {
+  const std::vector<uint8_t> noise = RandomBytes(3u << 20, 5);
+  const std::vector<CutRegion> regions = {{100, 100 + 600 * kKiB, ElementType::kF32},
+                                          {100 + 600 * kKiB, 1000 * kKiB, ElementType::kBytes},
+                                          {1001 * kKiB, 2000 * kKiB, ElementType::kBF16}};
+  const std::vector<uint64_t> ends = EndsOf(regions, noise);
+  const std::vector<uint64_t> first = {100,         100 + 512 * kKiB, 100 + 600 * kKiB, 1000 * kKiB,
+                                       1001 * kKiB, 1513 * kKiB,      2000 * kKiB};
+  ASSERT_GT(ends.size(), first.size());
+  EXPECT_TRUE(std::equal(first.begin(), first.end(), ends.begin()));
+  EXPECT_EQ(ends.back(), noise.size());
+
+  const auto cutter = MakeRegionCutter(regions, MakeContentCutter());
+  EXPECT_EQ(cutter->ElementsAt(0), ElementType::kBytes);
+  EXPECT_EQ(cutter->ElementsAt(1001 * kKiB), ElementType::kBF16);
+  EXPECT_EQ(cutter->ElementsAt(100), ElementType::kF32) << "also behind a later offset";
+  EXPECT_EQ(cutter->ElementsAt(2000 * kKiB), ElementType::kBytes);
+  // From the middle, as after a change, the same boundaries come out.
+  EXPECT_EQ(cutter->Next(100 + 512 * kKiB, ByteView(noise).first(1u << 20)), 88 * kKiB);
+}
+
+TEST(RegionCutter, EqualRegionsGiveEqualChunksWhereverTheyLie) {
+  const std::vector<uint8_t> tensor = RandomBytes(1300 * kKiB, 6);
+  const auto names = [&](size_t begin, size_t behind) {
+    std::vector<uint8_t> file = RandomBytes(begin, begin);
+    file.insert(file.end(), tensor.begin(), tensor.end());
+    file.resize(file.size() + behind, 7);
+    const auto cutter =
+        MakeRegionCutter({{begin, begin + tensor.size(), ElementType::kF32}}, MakeContentCutter());
+    return Names(CutAll(*cutter, file), file);
+  };
+  const std::set<ChunkId> a = names(64, 0);
+  const std::set<ChunkId> b = names(70'001, 200'000);
+  std::vector<ChunkId> both;
+  std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(both));
+  EXPECT_EQ(both.size(), 3u);
+}
+
 }  // namespace
 }  // namespace varve

@@ -1,8 +1,7 @@
-#include "store/format/torch_zip.h"
-
 #include <gtest/gtest.h>
 
 #include "store/format/completeness.h"
+#include "store/format/zip.h"
 #include "tests/support/bytes_source.h"
 #include "tests/support/seed.h"
 #include "tests/support/zip_builder.h"
