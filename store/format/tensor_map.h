@@ -88,10 +88,6 @@ Result<TensorMap> ReadTensorMap(ByteSource& source);
 
 // The formats one by one, each in a file of its own; nothing when it is another format.
 Result<std::optional<TensorMap>> ReadSafetensorsMap(ByteSource& source);
-Result<std::optional<TensorMap>> ReadTorchZipMap(ByteSource& source);
-Result<std::optional<TensorMap>> ReadDistcpMap(ByteSource& source);
 Result<std::optional<TensorMap>> ReadNpyMap(ByteSource& source);
-Result<std::optional<TensorMap>> ReadNpzMap(ByteSource& source);
-Result<std::optional<TensorMap>> ReadGgufMap(ByteSource& source);
 
 }  // namespace varve
