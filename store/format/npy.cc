@@ -157,8 +157,8 @@ std::optional<uint64_t> SetType(const std::string& descr, Tensor* tensor) {
   }
   tensor->dtype = DType::kOpaque;
   tensor->type = code;
-  if (code.empty()) return std::nullopt;
   const std::string_view units = code.substr(0, code.find('['));
+  if (units.empty()) return std::nullopt;
   const std::optional<uint64_t> size = Literal(units.substr(1)).Number();
   uint64_t bytes = 0;
   switch (code.front()) {
