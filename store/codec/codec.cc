@@ -30,6 +30,7 @@ constexpr size_t kGainPercent = 3;
 struct Encoder::State {
   StreamEncoder streams;
   PlanesEncoder planes;
+  DifferenceEncoder differences;
   std::array<uint8_t, kSampleBytes> sample;
   std::vector<uint8_t> encoded;
 
@@ -92,15 +93,25 @@ EncodedChunk Encoder::Encode(ByteView raw, ElementType elements) {
   return state_->EncodeFloats(raw, elements);
 }
 
+std::optional<EncodedChunk> Encoder::EncodeDifference(ByteView raw, ByteView base,
+                                                      const ChunkId& base_id, ElementType elements,
+                                                      size_t bytes_max) {
+  const std::optional<ByteView> payload =
+      state_->differences.Encode(raw, base, base_id, elements, bytes_max, state_->streams);
+  if (!payload) return std::nullopt;
+  return EncodedChunk{Encoding::kDifference, static_cast<uint32_t>(raw.size()), *payload};
+}
+
 struct Decoder::State {
   StreamDecoder streams;
   PlanesDecoder planes;
+  DifferenceDecoder differences;
 };
 
 Decoder::Decoder() : state_(std::make_unique<State>()) {}
 Decoder::~Decoder() = default;
 
-Status Decoder::Decode(Encoding encoding, ByteView payload, MutableBytes out) {
+Status Decoder::Decode(Encoding encoding, ByteView payload, MutableBytes out, ByteView base) {
   switch (encoding) {
     case Encoding::kRaw:
       if (payload.size() != out.size()) return Status(Code::kCorrupt, "raw chunk of another size");
@@ -112,7 +123,7 @@ Status Decoder::Decode(Encoding encoding, ByteView payload, MutableBytes out) {
     case Encoding::kPlanes:
       return state_->planes.Decode(payload, out, state_->streams);
     case Encoding::kDifference:
-      return Status(Code::kCorrupt, "difference without a base");
+      return state_->differences.Decode(payload, base, out, state_->streams);
   }
   return Status(Code::kCorrupt,
                 "unknown encoding " + std::to_string(static_cast<unsigned>(encoding)));

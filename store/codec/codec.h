@@ -1,7 +1,7 @@
 // Encodes chunks losslessly, choosing by a quick trial, and decodes them safely.
 //
 // Bytes are kept as one zstd frame or raw; floats also as byte planes, of which only
-// those are coded that gain (planes.h).
+// those are coded that gain (planes.h), or as steps from another chunk (difference.h).
 //
 // Threads: free functions; an Encoder or Decoder belongs to one thread.
 // Errors:  Decode() fails with kCorrupt on any bytes that no encoder wrote. It
@@ -10,11 +10,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "store/base/bytes.h"
 #include "store/base/result.h"
 #include "store/chunk/chunk.h"
+#include "store/codec/difference.h"
 #include "store/codec/elements.h"
 #include "store/codec/planes.h"
 
@@ -40,6 +42,11 @@ class Encoder {
   // at the first byte.
   EncodedChunk Encode(ByteView raw, ElementType elements = ElementType::kBytes);
 
+  // As a difference; nothing when that would take more than `bytes_max` bytes.
+  // REQUIRES: `base`, of the name `base_id`, is as long as `raw`.
+  std::optional<EncodedChunk> EncodeDifference(ByteView raw, ByteView base, const ChunkId& base_id,
+                                               ElementType elements, size_t bytes_max);
+
  private:
   struct State;
   std::unique_ptr<State> state_;
@@ -53,8 +60,9 @@ class Decoder {
   Decoder& operator=(const Decoder&) = delete;
 
   // REQUIRES: out.size() is the chunk's raw size; `payload` does not overlap `out`,
-  // except that a raw payload may be `out` itself.
-  Status Decode(Encoding encoding, ByteView payload, MutableBytes out);
+  // except that a raw payload may be `out` itself. `base` is what BaseOf(payload) names, for
+  // kDifference alone, and overlaps neither.
+  Status Decode(Encoding encoding, ByteView payload, MutableBytes out, ByteView base = {});
 
   // The floats of a kPlanes payload in fewer bytes, from its start alone: see
   // PlanesDecoder::DecodePlanes().

@@ -83,7 +83,7 @@ void Measure(const char* what, std::vector<Piece>& pieces, const EncodeOne& enco
   std::vector<uint8_t> out(bytes_max);
   for (const Piece& piece : pieces) {
     const MutableBytes whole = MutableBytes(out).first(piece.raw.size());
-    const Status status = decoder.Decode(piece.encoding, piece.payload, whole);
+    const Status status = decoder.Decode(piece.encoding, piece.payload, whole, piece.base);
     if (!status.ok() || !std::equal(whole.begin(), whole.end(), piece.raw.begin())) {
       std::fprintf(stderr, "codec_bench: not the same bytes: %s\n", status.ToString().c_str());
       std::exit(1);
@@ -95,7 +95,7 @@ void Measure(const char* what, std::vector<Piece>& pieces, const EncodeOne& enco
   const double decoding = BestSeconds([&] {
     for (const Piece& piece : pieces) {
       const MutableBytes whole = MutableBytes(out).first(piece.raw.size());
-      if (!decoder.Decode(piece.encoding, piece.payload, whole).ok()) std::exit(1);
+      if (!decoder.Decode(piece.encoding, piece.payload, whole, piece.base).ok()) std::exit(1);
     }
   });
   const auto gigabytes = static_cast<double>(raw) / 1e9;
@@ -126,6 +126,22 @@ int Main(int argc, char** argv) {
           [](Encoder& encoder, const Piece& piece) { return encoder.Encode(piece.raw); });
   Measure("alone", pieces, [elements](Encoder& encoder, const Piece& piece) {
     return encoder.Encode(piece.raw, elements);
+  });
+  if (argc < 4) return 0;
+  const std::vector<uint8_t> base = ReadAll(argv[3]);
+  if (base.size() != bytes.size()) {
+    std::fprintf(stderr, "codec_bench: %s and %s are not of one size\n", argv[2], argv[3]);
+    return 1;
+  }
+  size_t offset = 0;
+  for (Piece& piece : pieces) {
+    piece.base = ByteView(base).subspan(offset, piece.raw.size());
+    offset += piece.raw.size();
+  }
+  Measure("difference", pieces, [elements](Encoder& encoder, const Piece& piece) {
+    const auto encoded =
+        encoder.EncodeDifference(piece.raw, piece.base, ChunkId{{1}}, elements, piece.raw.size());
+    return encoded ? *encoded : encoder.Encode(piece.raw, elements);
   });
   return 0;
 }
