@@ -89,5 +89,6 @@ Result<TensorMap> ReadTensorMap(ByteSource& source);
 // The formats one by one, each in a file of its own; nothing when it is another format.
 Result<std::optional<TensorMap>> ReadSafetensorsMap(ByteSource& source);
 Result<std::optional<TensorMap>> ReadNpyMap(ByteSource& source);
+Result<std::optional<TensorMap>> ReadNpzMap(ByteSource& source);
 
 }  // namespace varve

@@ -69,11 +69,14 @@ class Tensors(MountTestCase):
                    safetensors({"x": self.more, "y": self.weights}, {"note": "n" * 777}))
         numpy.save(self.path("b.npy"), self.more)
         numpy.save(self.path("a.npy"), self.weights)
+        numpy.savez(self.path("both.npz"), a=self.weights, b=self.more)
         after = self.counters()
         self.assertGreater(after["shared_bytes"] - before["shared_bytes"],
-                           2 * (self.weights.nbytes + self.more.nbytes) - 1)
+                           3 * (self.weights.nbytes + self.more.nbytes) - 1)
         self.assertLess(after["stored_bytes"] - before["stored_bytes"], 4096)
         self.assertTrue((numpy.load(self.path("a.npy"), mmap_mode="r") == self.weights).all())
+        with numpy.load(self.path("both.npz")) as both:
+            self.assertTrue((both["b"] == self.more).all())
 
     def test_what_only_looks_like_a_model_is_a_plain_file(self):
         whole = safetensors({"a": self.weights})
