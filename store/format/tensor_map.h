@@ -90,5 +90,6 @@ Result<TensorMap> ReadTensorMap(ByteSource& source);
 Result<std::optional<TensorMap>> ReadSafetensorsMap(ByteSource& source);
 Result<std::optional<TensorMap>> ReadNpyMap(ByteSource& source);
 Result<std::optional<TensorMap>> ReadNpzMap(ByteSource& source);
+Result<std::optional<TensorMap>> ReadTorchZipMap(ByteSource& source);
 
 }  // namespace varve

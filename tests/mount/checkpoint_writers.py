@@ -1,9 +1,13 @@
 """Saves checkpoints with the same system calls as the frameworks, without the frameworks."""
 
+import collections
 import io
 import json
 import os
+import pickle
 import struct
+import sys
+import types
 import zipfile
 
 import numpy
@@ -28,13 +32,70 @@ def safetensors_bytes(tensors, metadata=None):
     return struct.pack("<Q", len(text)) + text + b"".join(blobs)
 
 
+def _torch_names():
+    """Classes and functions of torch's names, so that pickles without torch name them."""
+    names, owners = {}, {}
+    for module, name in (("torch", "FloatStorage"), ("torch", "LongStorage"),
+                         ("torch", "HalfStorage"), ("torch._utils", "_rebuild_tensor_v2")):
+        owner = owners.setdefault(module, types.ModuleType(module))
+        made = type(name, (), {"__module__": module})
+        setattr(owner, name, made)
+        names[name] = (module, owner, made)
+    return names
+
+
+class _TorchPickler(pickle.Pickler):
+    """Pickles arrays as torch.save does tensors: a call and a persistent id of the storage."""
+
+    def __init__(self, file, names):
+        super().__init__(file, protocol=2)
+        self.names = names
+        self.storages = []
+
+    def persistent_id(self, value):
+        return value.id if isinstance(value, _Storage) else None
+
+    def reducer_override(self, value):
+        if not isinstance(value, numpy.ndarray):
+            return NotImplemented
+        kind = {"float32": "FloatStorage", "float16": "HalfStorage", "int64": "LongStorage"}
+        self.storages.append(value)
+        strides = tuple(stride // value.itemsize for stride in value.strides)
+        storage = _Storage(("storage", self.names[kind[value.dtype.name]][2],
+                            str(len(self.storages) - 1), "cpu", value.size))
+        return (self.names["_rebuild_tensor_v2"][2],
+                (storage, 0, value.shape, strides, False, collections.OrderedDict()))
+
+
+class _Storage:
+    def __init__(self, persistent):
+        self.id = persistent
+
+
+def torch_pickle(value):
+    """The data.pkl of torch.save, and the arrays of its storages in their order."""
+    names, out = _torch_names(), io.BytesIO()
+    kept = {module: sys.modules.get(module) for module, _, _ in names.values()}
+    sys.modules.update({module: owner for module, owner, _ in names.values()})
+    try:
+        pickler = _TorchPickler(out, names)
+        pickler.dump(value)
+    finally:
+        for module, owner in kept.items():
+            if owner is None:
+                del sys.modules[module]
+            else:
+                sys.modules[module] = owner
+    return out.getvalue(), pickler.storages
+
+
 def torch_zip_bytes(tensors, name="archive"):
     """A zip with stored entries whose data are 64-byte aligned, as torch.save makes it."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        entries = [("data.pkl", b"\x80\x02}q\x00." + b"p" * 100), ("byteorder", b"little")]
-        entries += [(f"data/{i}", numpy.ascontiguousarray(array).tobytes())
-                    for i, array in enumerate(tensors.values())]
+        pickled, storages = torch_pickle(tensors)
+        entries = [("data.pkl", pickled), ("byteorder", b"little")]
+        entries += [(f"data/{i}", array.tobytes()) for i, array in enumerate(storages)]
         for entry, data in entries:
             info = zipfile.ZipInfo(f"{name}/{entry}")
             used = out.tell() + 30 + len(info.filename)
