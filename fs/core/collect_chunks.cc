@@ -11,6 +11,7 @@ namespace {
 constexpr uint64_t kRecordHeaderBytes = 64;
 constexpr uint64_t kRecordAlignment = 64;
 constexpr uint64_t kTableEntryBytes = 32;
+constexpr uint64_t kTableBaseBytes = 16;
 constexpr size_t kAtOnce = 256;
 
 uint64_t ShortOf(const ChunkId& id) {
@@ -21,7 +22,9 @@ uint64_t ShortOf(const ChunkId& id) {
 
 uint64_t RoomOf(const ChunkLocation& location) {
   const uint64_t record = kRecordHeaderBytes + location.stored_bytes;
-  return (record + kRecordAlignment - 1) / kRecordAlignment * kRecordAlignment + kTableEntryBytes;
+  const bool based = location.encoding == Encoding::kDifference;
+  return (record + kRecordAlignment - 1) / kRecordAlignment * kRecordAlignment + kTableEntryBytes +
+         (based ? kTableBaseBytes : 0);
 }
 
 }  // namespace
@@ -42,13 +45,35 @@ Status CollectChunks::Mark(const std::function<bool(ContentId)>& is_dead) {
 }
 
 Result<CollectChunks::Removed> CollectChunks::Sweep(bool apply) {
+  // A base goes when nothing is told from it any more, a turn after the last that was. That
+  // holds whoever meets a difference meanwhile: differences are made by the collector alone.
+  do {
+    RETURN_IF_ERROR(FindBases());
+    bases_freed_ = false;
+    packs_.clear();
+    const Status walked =
+        ForEachPage(catalog_, key::Table(key::kChunk), [&](const RowPage& page) -> Status {
+          RETURN_IF_ERROR(SweepPage(page, apply));
+          return pause_() ? Status() : Status(Code::kBusy, "the collection was stopped");
+        });
+    RETURN_IF_ERROR(walked);
+  } while (bases_freed_);
+  return removed_;
+}
+
+Status CollectChunks::FindBases() {
+  bases_ = {};
   const Status walked =
       ForEachPage(catalog_, key::Table(key::kChunk), [&](const RowPage& page) -> Status {
-        RETURN_IF_ERROR(SweepPage(page, apply));
+        for (const auto& [row_key, row] : page) {
+          ASSIGN_OR_RETURN(const ChunkLocation location, DecodeLocation(row));
+          if (location.encoding != Encoding::kDifference) continue;
+          if (!gone_.contains(ShortOf(key::ChunkOf(row_key)))) bases_.Add(ShortOf(location.base));
+        }
         return pause_() ? Status() : Status(Code::kBusy, "the collection was stopped");
       });
-  RETURN_IF_ERROR(walked);
-  return removed_;
+  bases_.Settle();
+  return walked;
 }
 
 Status CollectChunks::SweepPage(const RowPage& page, bool apply) {
@@ -63,8 +88,11 @@ Status CollectChunks::SweepPage(const RowPage& page, bool apply) {
     ASSIGN_OR_RETURN(const std::vector<ChunkId> gone,
                      apply ? contents_.RemoveUnused(names) : Result<std::vector<ChunkId>>(names));
     for (const ChunkId& id : gone) {
+      const ChunkLocation& location = dead.at(id);
       ++removed_.chunks;
-      removed_.bytes += RoomOf(dead.at(id));
+      removed_.bytes += RoomOf(location);
+      bases_freed_ |= location.encoding == Encoding::kDifference;
+      if (!apply) gone_.insert(ShortOf(id));
       dead.erase(id);
     }
     for (const auto& [id, location] : dead) count(location);
@@ -75,7 +103,8 @@ Status CollectChunks::SweepPage(const RowPage& page, bool apply) {
   for (const auto& [row_key, row] : page) {
     ASSIGN_OR_RETURN(const ChunkLocation location, DecodeLocation(row));
     const ChunkId id = key::ChunkOf(row_key);
-    if (live_.Has(ShortOf(id))) {
+    if (gone_.contains(ShortOf(id))) continue;
+    if (live_.Has(ShortOf(id)) || bases_.Has(ShortOf(id))) {
       count(location);
       continue;
     }

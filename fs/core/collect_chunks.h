@@ -1,4 +1,4 @@
-// Removes the chunks that no recipe names, and tells how full the packs are then.
+// Removes the chunks that no recipe names and nothing is told from, and tells how full the packs are then.
 //
 // REQUIRES: ContentStore::BeginCollection() was called, and the digests that ran then
 // have ended. What others look for or add since, the content store keeps.
@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <map>
+#include <unordered_set>
 
 #include "fs/core/content_store.h"
 #include "fs/core/id_set.h"
@@ -39,12 +40,16 @@ class CollectChunks {
   const std::map<uint32_t, PackContents>& packs() const { return packs_; }
 
  private:
+  Status FindBases();
   Status SweepPage(const RowPage& page, bool apply);
 
   Catalog& catalog_;
   ContentStore& contents_;
   const std::function<bool()> pause_;
   IdSet live_;  // of each name eight bytes: two that share them are kept both
+  IdSet bases_;  // of the differences that are there, likewise
+  bool bases_freed_ = false;
+  std::unordered_set<uint64_t> gone_;  // what would be, when nothing is applied
   std::map<uint32_t, PackContents> packs_;
   Removed removed_;
 };

@@ -256,7 +256,7 @@ Status Collector::RunPurge(CollectReport* report) {
   EnterStep("waiting until all is stored");
   AwaitStored();
   EnterStep("purging");
-  Purge purge({d_.tree, d_.files, d_.contents, d_.hot}, [this] { return !stop_; });
+  Purge purge({d_.tree, d_.files, d_.contents, d_.hot, d_.packs}, [this] { return !stop_; });
   return purge.Run(*report->options.purge, !report->options.dry_run, &report->purge);
 }
 

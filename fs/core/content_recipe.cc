@@ -81,6 +81,7 @@ std::string EncodeLocation(const ChunkLocation& location) {
   out.Varint(location.offset_bytes);
   out.Varint(location.stored_bytes);
   out.Varint(location.raw_bytes);
+  if (location.encoding == Encoding::kDifference) out.Raw(location.base.bytes);
   return value;
 }
 
@@ -99,6 +100,11 @@ Result<ChunkLocation> DecodeLocation(std::string_view value) {
   location.offset_bytes = static_cast<uint32_t>(words[1]);
   location.stored_bytes = static_cast<uint32_t>(words[2]);
   location.raw_bytes = static_cast<uint32_t>(words[3]);
+  if (encoding == Encoding::kDifference) {
+    const ByteView base = in.Raw(location.base.bytes.size());
+    if (in.ok()) std::memcpy(location.base.bytes.data(), base.data(), base.size());
+    if (location.base == ChunkId{}) return Damaged("chunk location");
+  }
   const bool sound =
       location.pack > 0 && location.raw_bytes > 0 && location.raw_bytes <= kChunkBytesMax;
   if (!known || !in.Done() || !sound) return Damaged("chunk location");

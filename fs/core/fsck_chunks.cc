@@ -4,10 +4,18 @@
 
 #include <algorithm>
 #include <map>
+#include <unordered_set>
 
 #include "fs/core/content_recipe.h"
 
 namespace varve {
+namespace {
+
+bool IsDifference(const ChunkLocation& location) {
+  return location.encoding == Encoding::kDifference;
+}
+
+}  // namespace
 
 std::string DamageKey(uint32_t pack, uint64_t offset_bytes) {
   return key::Meta(fmt::format("damaged_pack/{:08x}/{:08x}", pack, offset_bytes));
@@ -16,12 +24,16 @@ std::string DamageKey(uint32_t pack, uint64_t offset_bytes) {
 Status ChunkTable::Load(FsckContext& context) {
   RETURN_IF_ERROR(LoadRows(context));
   RETURN_IF_ERROR(ScanPacks(context));
-  const auto by_id = [](const Row& a, const Row& b) { return a.id < b.id; };
-  // Of several copies the last one stays: it was made because the first was damaged.
-  std::stable_sort(copies_.begin(), copies_.end(), by_id);
+  // Of several copies the last one stays: it was made because the first was damaged. But one
+  // that needs no base is better than any that does.
+  std::stable_sort(copies_.begin(), copies_.end(), [](const Row& a, const Row& b) {
+    if (a.id != b.id) return a.id < b.id;
+    return IsDifference(a.location) && !IsDifference(b.location);
+  });
   const auto last_of_each = [](const Row& a, const Row& b) { return a.id == b.id; };
   copies_.erase(copies_.begin(),
                 std::unique(copies_.rbegin(), copies_.rend(), last_of_each).base());
+  SettleAll();
   RETURN_IF_ERROR(FixRows(context));
   FsckReport& report = context.report();
   report.chunks = rows_.size();
@@ -86,7 +98,8 @@ void ChunkTable::SeeChunk(const ChunkId& id, const ChunkLocation& location) {
   Row* row = const_cast<Row*>(FindRow(rows_, id));
   if (row != nullptr && row->location == location) {
     row->intact = true;
-  } else if (row == nullptr || !row->intact) {
+  } else if (row == nullptr || !row->intact ||
+             IsDifference(row->location)) {  // whose base may be lost
     copies_.push_back({id, location, true});
   }
 }
@@ -125,6 +138,63 @@ Status ChunkTable::FixRows(FsckContext& context) {
                   "written again");
   }
   std::erase_if(rows_, [](const Row& row) { return !row.intact; });
+  if (context.repair()) RETURN_IF_ERROR(context.ApplyAll(changes));
+  return AddBases(context);
+}
+
+bool ChunkTable::IsSettled(const ChunkId& id) const {
+  const Row* row = FindRow(rows_, id);
+  if (row != nullptr && row->settled) return true;
+  const Row* copy = FindRow(copies_, id);
+  return copy != nullptr && copy->settled;
+}
+
+// One after the other, so that no chain of bases comes back to where it began.
+bool ChunkTable::SettleDifferences(std::vector<Row>* rows) {
+  bool any = false;
+  for (bool more = true; more;) {
+    more = false;
+    for (Row& row : *rows) {
+      if (!row.intact || !IsDifference(row.location) || IsSettled(row.id)) continue;
+      if (!IsSettled(row.location.base)) continue;
+      row.settled = more = any = true;
+    }
+  }
+  return any;
+}
+
+void ChunkTable::SettleAll() {
+  for (Row& row : rows_) row.settled = row.intact && !IsDifference(row.location);
+  SettleDifferences(&rows_);
+  for (Row& copy : copies_) copy.settled = !IsDifference(copy.location) && !IsSettled(copy.id);
+  do {
+    SettleDifferences(&rows_);
+  } while (SettleDifferences(&copies_));
+  for (Row& row : rows_) row.intact = row.settled;
+  std::erase_if(copies_, [](const Row& copy) { return !copy.settled; });
+}
+
+Status ChunkTable::AddBases(FsckContext& context) {
+  std::vector<Batch::Change> changes;
+  for (bool added = true; added;) {
+    added = false;
+    std::unordered_set<ChunkId, ChunkIdHash> missing;
+    for (const Row& row : rows_) {
+      if (IsDifference(row.location) && FindRow(rows_, row.location.base) == nullptr)
+        missing.insert(row.location.base);
+    }
+    for (const ChunkId& id : missing) {
+      const Row* copy = FindRow(copies_, id);
+      CHECK(copy != nullptr);
+      changes.push_back({key::Chunk(id), EncodeLocation(copy->location)});
+      restored_.push_back(*copy);
+      added = true;
+    }
+    Settle();
+  }
+  if (changes.empty()) return Status();
+  context.Found(fmt::format("{} chunks that others are told from are not in the index", changes.size()),
+                "their places are entered again, from the packs");
   return context.repair() ? context.ApplyAll(changes) : Status();
 }
 
@@ -142,13 +212,19 @@ void ChunkTable::Restore(const ChunkId& id, Batch* batch) {
   CHECK(row != nullptr);
   batch->Put(key::Chunk(id), EncodeLocation(row->location));
   restored_.push_back(*row);
+  // A chain of bases that ends in what is there: SettleAll().
+  if (IsDifference(row->location) && FindRow(rows_, row->location.base) == nullptr)
+    Restore(row->location.base, batch);
 }
 
 void ChunkTable::Settle() {
   if (restored_.empty()) return;
   rows_.insert(rows_.end(), restored_.begin(), restored_.end());
   restored_.clear();
-  std::sort(rows_.begin(), rows_.end(), [](const Row& a, const Row& b) { return a.id < b.id; });
+  const auto by_id = [](const Row& a, const Row& b) { return a.id < b.id; };
+  const auto same_id = [](const Row& a, const Row& b) { return a.id == b.id; };
+  std::sort(rows_.begin(), rows_.end(), by_id);
+  rows_.erase(std::unique(rows_.begin(), rows_.end(), same_id), rows_.end());
 }
 
 }  // namespace varve

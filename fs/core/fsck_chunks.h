@@ -1,10 +1,10 @@
 // Every chunk that the index places, compared with what the packs hold.
 //
 // Loaded once: the packs are read, and rows that lead nowhere are dropped or led to
-// another copy. The checks of contents then ask here.
+// another copy. A difference is there if its base is. The checks of contents then ask here.
 //
 // Threads: one at a time.
-// Memory:  40 bytes for each chunk.
+// Memory:  56 bytes for each chunk.
 #pragma once
 
 #include <string>
@@ -25,8 +25,8 @@ class ChunkTable {
   };
   // `size_bytes` is what a recipe says.
   Presence Find(const ChunkId& id, uint64_t size_bytes) const;
-  // REQUIRES: Find() said kNoRow. Adds the row that is missing; not before the next
-  // Settle() does Find() know.
+  // REQUIRES: Find() said kNoRow. Adds the row that is missing, and those of its bases; not
+  // before the next Settle() does Find() know.
   void Restore(const ChunkId& id, Batch* batch);
   void Settle();
 
@@ -34,13 +34,21 @@ class ChunkTable {
   struct Row {
     ChunkId id;
     ChunkLocation location;
-    bool intact = false;
+    bool intact = false;   // a pack holds it there
+    bool settled = false;  // so it will be read: it is intact, and so are its bases
   };
   const Row* FindRow(const std::vector<Row>& rows, const ChunkId& id) const;
   Status LoadRows(FsckContext& context);
   Status ScanPacks(FsckContext& context);
   Status ScanPack(FsckContext& context, uint32_t pack);
   void SeeChunk(const ChunkId& id, const ChunkLocation& location);
+  // Decides for each chunk whether the row or a copy counts, and forgets what does not: first of
+  // all differences whose bases are lost.
+  void SettleAll();
+  bool SettleDifferences(std::vector<Row>* rows);
+  bool IsSettled(const ChunkId& id) const;
+  // Adds the rows that bases of the rows lack.
+  Status AddBases(FsckContext& context);
   Status FixRows(FsckContext& context);
 
   std::vector<Row> rows_;      // of the index, ascending

@@ -119,6 +119,7 @@ Status Purge::LeaveBusy() {
 }
 
 Status Purge::GatherChunks() {
+  ChunkIds going;
   for (const ContentId content : named_) {
     const bool goes = purged_.contains(content);
     const auto gather = [&](const RowPage& page) -> Status {
@@ -127,15 +128,28 @@ Status Purge::GatherChunks() {
         for (const Piece& piece : segment.pieces) {
           if (piece.hole()) continue;
           chunks_.insert(piece.id);
-          if (!goes) continue;
-          ASSIGN_OR_RETURN(const std::optional<ChunkLocation> location,
-                           FindLocation(d_.tree.catalog(), piece.id));
-          if (location) packs_.insert(location->pack);
+          if (goes) going.insert(piece.id);
         }
       }
       return pause_() ? Status() : Status(Code::kBusy, "the purge was stopped");
     };
     RETURN_IF_ERROR(ForEachPage(d_.tree.catalog(), key::AllRecipe(content), gather));
+  }
+  return FindPacks(going);
+}
+
+// Of a chunk that was coded anew a pack may still have an earlier copy, which the index does
+// not know.
+Status Purge::FindPacks(const ChunkIds& going) {
+  if (going.empty()) return Status();
+  for (const uint32_t pack : d_.packs.Packs()) {
+    PackStore::ScanSink sink;
+    sink.on_chunk = [&](const ChunkId& id, const ChunkLocation&) {
+      if (going.contains(id)) packs_.insert(pack);
+    };
+    const Status scanned = d_.packs.Scan(pack, /*verify_payload=*/false, sink);
+    if (!scanned.ok() && scanned.code() != Code::kNotFound) return scanned;
+    if (!pause_()) return Status(Code::kBusy, "the purge was stopped");
   }
   return Status();
 }

@@ -31,6 +31,7 @@ class Purge {
     LiveFiles& files;
     ContentStore& contents;
     HotCache& hot;
+    PackStore& packs;
   };
   Purge(const Dependencies& dependencies, std::function<bool()> pause)
       : d_(dependencies), pause_(std::move(pause)) {}
@@ -42,6 +43,7 @@ class Purge {
   Status LeaveLive();
   Status LeaveBusy();
   Status GatherChunks();
+  Status FindPacks(const ChunkIds& going);
   Status CountVersions(bool apply);
   Status PurgeSome(const std::vector<ContentId>& contents);
   Status PurgeLocked(ContentId content, Batch* batch, std::vector<StageId>* stages);

@@ -36,6 +36,11 @@ Status Replay::Fill(Catalog& catalog) {
     Progress("placing chunks", i, packs.size());
     RETURN_IF_ERROR(AddChunks(packs[i]));
   }
+  RETURN_IF_ERROR(Flush());
+  for (size_t i = 0; i < differing_.size(); ++i) {
+    Progress("placing differences", i, differing_.size());
+    RETURN_IF_ERROR(AddDifferences(differing_[i]));
+  }
   for (size_t at = 0; at < places_.size();) {
     Progress("replaying journals", at, places_.size());
     RETURN_IF_ERROR(ReadFrom(&at));
@@ -50,7 +55,27 @@ Status Replay::AddChunks(uint32_t pack) {
   // was to be removed.
   sink.on_chunk = [&](const ChunkId& id, const ChunkLocation& location) {
     ++counts_.chunks;
+    if (location.encoding == Encoding::kDifference) {
+      if (differing_.empty() || differing_.back() != pack) differing_.push_back(pack);
+      return;
+    }
     if (failed.ok()) failed = Add(key::Chunk(id), EncodeLocation(location));
+  };
+  RETURN_IF_ERROR(packs_.Scan(pack, /*verify_payload=*/false, sink));
+  return failed;
+}
+
+// Where a chunk is there as it is, too, that copy needs nothing else; and what others are told
+// from may have to be it.
+Status Replay::AddDifferences(uint32_t pack) {
+  Status failed;
+  PackStore::ScanSink sink;
+  sink.on_chunk = [&](const ChunkId& id, const ChunkLocation& location) {
+    if (location.encoding != Encoding::kDifference || !failed.ok()) return;
+    const Result<std::optional<ChunkLocation>> known = FindLocation(*catalog_, id);
+    failed = known.status();
+    if (!known.ok() || (*known && (*known)->encoding != Encoding::kDifference)) return;
+    failed = Add(key::Chunk(id), EncodeLocation(location));
   };
   RETURN_IF_ERROR(packs_.Scan(pack, /*verify_payload=*/false, sink));
   return failed;

@@ -36,7 +36,26 @@ Status ScrubChunks::Run() {
         return Status();
       });
   RETURN_IF_ERROR(walked);
-  return ReadSuspects();
+  RETURN_IF_ERROR(ReadSuspects());
+  // Bases have bases.
+  for (uint64_t before = 0; before < report_.damaged_chunks && !damaged_.empty();) {
+    before = report_.damaged_chunks;
+    RETURN_IF_ERROR(FindBaseless());
+  }
+  return Status();
+}
+
+Status ScrubChunks::FindBaseless() {
+  return ForEachPage(d_.catalog, key::Table(key::kChunk), [&](const RowPage& page) -> Status {
+    RETURN_IF_ERROR(d_.before_read(0));  // whether to go on
+    for (const auto& [row_key, row] : page) {
+      const ChunkId id = key::ChunkOf(row_key);
+      const Result<ChunkLocation> location = DecodeLocation(row);
+      if (!location.ok() || damaged_.contains(id)) continue;
+      if (damaged_.contains(location->base)) AddDamaged({id, *location}, "its base is damaged");
+    }
+    return Status();
+  });
 }
 
 Status ScrubChunks::Judge(const Suspect& suspect) {

@@ -45,6 +45,7 @@ struct ChunkLocation {
   uint32_t stored_bytes = 0;  // payload, without the record header
   uint32_t raw_bytes = 0;
   Encoding encoding = Encoding::kRaw;
+  ChunkId base{};  // of kDifference: what the bytes are told from; all zero for others
   auto operator<=>(const ChunkLocation&) const = default;
 };
 

@@ -34,6 +34,10 @@ RecordName ReadName(ByteReader& reader) {
   return name;
 }
 
+bool HasBase(const TableEntry& entry) {
+  return entry.type == RecordType::kChunk && entry.encoding == Encoding::kDifference;
+}
+
 bool SizesHold(const RecordHeader& header) {
   if (header.encoding == Encoding::kRaw && header.stored_bytes != header.raw_bytes) return false;
   if (header.stored_bytes > header.raw_bytes) return false;
@@ -43,7 +47,7 @@ bool SizesHold(const RecordHeader& header) {
     case RecordType::kJournal:
       return header.raw_bytes <= kJournalBytesMax;
     case RecordType::kTable:
-      return header.raw_bytes % kTableEntryBytes == 0;
+      return header.raw_bytes % kTableBaseBytes == 0;
   }
   return false;
 }
@@ -147,6 +151,7 @@ void EncodeTableEntry(const TableEntry& entry, std::string* table) {
   writer.U32(entry.stored_bytes);
   writer.U32(entry.raw_bytes);
   writer.Raw(entry.name);
+  if (HasBase(entry)) writer.Raw(entry.base.bytes);
 }
 
 Result<std::vector<TableEntry>> DecodeTable(ByteView bytes, uint64_t end_bytes) {
@@ -163,6 +168,7 @@ Result<std::vector<TableEntry>> DecodeTable(ByteView bytes, uint64_t end_bytes) 
     entry.stored_bytes = reader.U32();
     entry.raw_bytes = reader.U32();
     entry.name = ReadName(reader);
+    if (HasBase(entry)) entry.base.bytes = ReadName(reader);
     const uint64_t end = uint64_t{entry.offset_bytes} + kHeaderBytes + entry.stored_bytes;
     if (!reader.ok() || entry.offset_bytes % kRecordAlignment != 0 ||
         entry.offset_bytes < end_of_previous || end > end_bytes) {

@@ -121,7 +121,7 @@ Result<bool> PackScanner::ScanTable(const Trailer& trailer) {
     if (entry.type == RecordType::kChunk) {
       if (!sink_.on_chunk) continue;
       sink_.on_chunk(ChunkId{entry.name}, {pack_, entry.offset_bytes, entry.stored_bytes,
-                                           entry.raw_bytes, entry.encoding});
+                                           entry.raw_bytes, entry.encoding, entry.base});
       continue;
     }
     if (!sink_.on_journal) {
@@ -217,7 +217,15 @@ Status PackScanner::ScanRecord(const RecordHeader& header, bool verify_payload) 
     return {};
   }
   if (header.type == RecordType::kJournal) return TellJournal(header, payload);
-  if (verify_payload) {
+  ChunkId base;
+  if (header.encoding == Encoding::kDifference) {
+    const Result<ChunkId> named = BaseOf(payload);
+    if (!named.ok()) {
+      Damage(header.offset_bytes, std::string(named.status().context()));
+      return {};
+    }
+    base = *named;
+  } else if (verify_payload) {
     if (std::string why = VerifyChunk(header, payload); !why.empty()) {
       Damage(header.offset_bytes, std::move(why));
       return {};
@@ -225,7 +233,7 @@ Status PackScanner::ScanRecord(const RecordHeader& header, bool verify_payload) 
   }
   if (sink_.on_chunk) {
     sink_.on_chunk(ChunkId{header.name}, {pack_, header.offset_bytes, header.stored_bytes,
-                                          header.raw_bytes, header.encoding});
+                                          header.raw_bytes, header.encoding, base});
   }
   return {};
 }

@@ -24,6 +24,10 @@ PackWriter::PackWriter(Disk& disk, const std::string& path, const Fingerprinter&
 Result<ChunkLocation> PackWriter::Append(RecordType type, const RecordName& name,
                                          const EncodedChunk& chunk, RoomFor room) {
   const auto stored_bytes = static_cast<uint32_t>(chunk.payload.size());
+  ChunkId base;
+  if (type == RecordType::kChunk && chunk.encoding == Encoding::kDifference) {
+    ASSIGN_OR_RETURN(base, BaseOf(chunk.payload));
+  }
   const uint64_t payload_hash = fingerprinter_.Hash64(chunk.payload);
   const uint64_t record_bytes =
       AlignUp(uint64_t{kHeaderBytes} + chunk.payload.size(), kRecordAlignment);
@@ -43,7 +47,7 @@ Result<ChunkLocation> PackWriter::Append(RecordType type, const RecordName& name
                                offset,
                                static_cast<uint32_t>(pack->durable)};
   AppendToBuffer(pack, AsBytes(EncodeRecordHeader(header, fingerprinter_)), chunk.payload);
-  EncodeTableEntry({type, chunk.encoding, offset, stored_bytes, chunk.raw_bytes, name},
+  EncodeTableEntry({type, chunk.encoding, offset, stored_bytes, chunk.raw_bytes, name, base},
                    &pack->table);
   ++pack->records;
   {
@@ -52,7 +56,7 @@ Result<ChunkLocation> PackWriter::Append(RecordType type, const RecordName& name
   }
   StartBlocks(pack, kWriteBytes);
   RETURN_IF_ERROR(Fenced());
-  return ChunkLocation{pack->number, offset, stored_bytes, chunk.raw_bytes, chunk.encoding};
+  return ChunkLocation{pack->number, offset, stored_bytes, chunk.raw_bytes, chunk.encoding, base};
 }
 
 void PackWriter::AppendToBuffer(const std::shared_ptr<Pack>& pack, ByteView header,

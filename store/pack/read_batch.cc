@@ -19,7 +19,13 @@ std::string Where(const ChunkLocation& location) {
 
 Status DecodeChunk(const ChunkRead& read, ByteView payload, const Fingerprinter& fingerprinter,
                    Decoder& decoder) {
-  const Status status = decoder.Decode(read.location.encoding, payload, read.out);
+  // Without its base it would be told from something else.
+  if (read.location.encoding == Encoding::kDifference) {
+    const Result<ChunkId> base = BaseOf(payload);
+    if (!base.ok() || *base != read.location.base || read.base.size() != read.out.size())
+      return Status(Code::kCorrupt, Where(read.location) + ": a difference without its base");
+  }
+  const Status status = decoder.Decode(read.location.encoding, payload, read.out, read.base);
   if (!status.ok()) {
     return Status(status.code(), Where(read.location) + ": " + std::string(status.context()));
   }
