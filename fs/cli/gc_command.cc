@@ -41,6 +41,10 @@ std::string Describe(const nlohmann::json& report, bool dry_run) {
   }
   text += fmt::format("; {} packs removed, {} freed", Number(report, "packs"),
                       HumanSize(Number(report, "freed_bytes")));
+  if (Number(report, "recoded_chunks") > 0)
+    text += fmt::format("; {} of tensors coded as differences, in {}",
+                        HumanSize(Number(report, "recoded_bytes_before")),
+                        HumanSize(Number(report, "recoded_bytes_after")));
   if (const uint64_t kept = Number(report, "versions_for_room"))
     text += fmt::format("; {} of the versions were kept by a rule, but little room is left", kept);
   if (const uint64_t hot = Number(report, "hot_bytes"))

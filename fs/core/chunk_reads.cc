@@ -15,9 +15,7 @@ namespace {
 // Of bases in memory at one time, for each link of a chain.
 constexpr size_t kBasesAtOnceBytes = 16u << 20;
 
-bool IsDifference(const ChunkRead& read) {
-  return read.location.encoding == Encoding::kDifference;
-}
+bool IsDifference(const ChunkRead& read) { return read.location.encoding == Encoding::kDifference; }
 
 // Ok when `read` has another place now and is worth another try.
 Status LocateAgain(Catalog& catalog, ChunkRead* read) {
@@ -100,8 +98,8 @@ class Reads {
     if (reads.empty()) return;
     if (links == kBaseLinksMax) {
       for (ChunkRead* read : reads)
-        read->status = Status(Code::kCorrupt, "chunk " + ToText(read->id) +
-                                                  ": its bases lead to bases without end");
+        read->status = Status(
+            Code::kCorrupt, "chunk " + ToText(read->id) + ": its bases lead to bases without end");
       return;
     }
     std::unordered_map<ChunkId, size_t, ChunkIdHash> place_of;

@@ -20,7 +20,8 @@ inline constexpr size_t kBaseLinksMax = 8;
 
 // As PackStore::Read(), but kNotFound never comes out: kCorrupt does, for a pack that is
 // gone although the index names it, or a chunk that the index does not know any more.
-// So it does for a difference whose base cannot be read. The locations are where the chunks were read in the end.
+// So it does for a difference whose base cannot be read. The locations are where the chunks were
+// read in the end.
 Status ReadChunks(Catalog& catalog, PackStore& packs, std::span<ChunkRead> reads,
                   ReadFrom from = ReadFrom::kDisk);
 

@@ -51,6 +51,7 @@ Result<CollectChunks::Removed> CollectChunks::Sweep(bool apply) {
     RETURN_IF_ERROR(FindBases());
     bases_freed_ = false;
     packs_.clear();
+    orphans_.clear();
     const Status walked =
         ForEachPage(catalog_, key::Table(key::kChunk), [&](const RowPage& page) -> Status {
           RETURN_IF_ERROR(SweepPage(page, apply));
@@ -104,7 +105,9 @@ Status CollectChunks::SweepPage(const RowPage& page, bool apply) {
     ASSIGN_OR_RETURN(const ChunkLocation location, DecodeLocation(row));
     const ChunkId id = key::ChunkOf(row_key);
     if (gone_.contains(ShortOf(id))) continue;
-    if (live_.Has(ShortOf(id)) || bases_.Has(ShortOf(id))) {
+    const bool live = live_.Has(ShortOf(id));
+    if (live || bases_.Has(ShortOf(id))) {
+      if (!live) orphans_.push_back({id, location});
       count(location);
       continue;
     }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "fs/core/collect_bases.h"
 #include "fs/core/collect_chunks.h"
 #include "fs/core/collect_oldest.h"
 #include "fs/core/collect_saved.h"
@@ -27,6 +28,8 @@ constexpr std::chrono::milliseconds kPurgePause{300};
 // Not SCHED_IDLE: it holds the tree's lock for moments, and whoever waits for it would
 // wait until a processor is idle.
 constexpr int kNice = 10;
+// Of the room, recoding may take so much before it is given back.
+constexpr uint64_t kRecodeShare = 2;
 
 // Chunks that are met while it exists are left alone.
 class CollectingChunks {
@@ -242,6 +245,7 @@ Status Collector::Pass(bool thorough, CollectReport* report) {
   report->contents += removed.contents;
   report->content_bytes += removed.bytes;
 
+  if (apply) RETURN_IF_ERROR(RecodeSeries(thorough, report));
   RETURN_IF_ERROR(RunChunks(contents, thorough, report));
   // What runs meanwhile may use a pack that is to be emptied, but not for long.
   for (int again = 0; again < kPurgeTries && report->options.purge; ++again) {
@@ -267,6 +271,17 @@ void Collector::AwaitStored() {
     if (d_.digester.Drain(kDrainNs).ok()) return;
 }
 
+Status Collector::RecodeSeries(bool eager, CollectReport* report) {
+  if (d_.missing_bytes() > 0) return Status();
+  EnterStep("recoding");
+  ASSIGN_OR_RETURN(const ChunkRecoder::Counts counts,
+                   series_.Run(eager, d_.room_bytes() / kRecodeShare));
+  report->recoded.chunks += counts.chunks;
+  report->recoded.bytes_before += counts.bytes_before;
+  report->recoded.bytes_after += counts.bytes_after;
+  return Status();
+}
+
 Status Collector::RunChunks(const CollectContents& contents, bool thorough, CollectReport* report) {
   const bool apply = !report->options.dry_run;
   const auto go_on = [this] { return !stop_; };
@@ -283,7 +298,17 @@ Status Collector::RunChunks(const CollectContents& contents, bool thorough, Coll
   CollectChunks chunks(d_.tree.catalog(), d_.contents, go_on);
   RETURN_IF_ERROR(
       chunks.Mark([&](ContentId content) { return !apply && contents.IsDead(content); }));
-  ASSIGN_OR_RETURN(const CollectChunks::Removed removed, chunks.Sweep(apply));
+  ASSIGN_OR_RETURN(CollectChunks::Removed removed, chunks.Sweep(apply));
+  if (apply && !chunks.orphans().empty()) {
+    EnterStep("bases");
+    CollectBases bases(d_.tree.catalog(), d_.packs, go_on);
+    const Result<uint64_t> freed = bases.Run(chunks.orphans(), purged);
+    // Without room for it they stay, as they were.
+    if (!freed.ok() && freed.status().code() != Code::kNoSpace) return freed.status();
+    if (!freed.ok() || *freed > 0) {
+      ASSIGN_OR_RETURN(removed, chunks.Sweep(apply));
+    }
+  }
   report->chunks += removed.chunks;
   report->chunk_bytes += removed.bytes;
   if (!apply) return Status();

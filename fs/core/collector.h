@@ -3,6 +3,9 @@
 //   versions beyond their rule  ->  saved rows that no version sees  ->  contents that no
 //   row names  ->  chunks that no recipe names  ->  packs that are mostly empty
 //
+// Before chunks are judged, tensors of versions that are near each other are told from one
+// another (series_recoder.h): a chunk's row changes, and the packs get rid of what it was.
+//
 // If less room is free then than there should be, versions that the rules keep go as well,
 // the oldest first (collect_oldest.h).
 //
@@ -27,6 +30,7 @@
 #include "fs/core/collect_packs.h"
 #include "fs/core/digester.h"
 #include "fs/core/purge.h"
+#include "fs/core/series_recoder.h"
 
 namespace varve {
 
@@ -48,6 +52,7 @@ struct CollectReport {
   uint64_t chunks = 0;
   uint64_t chunk_bytes = 0;  // in packs
   uint64_t hot_bytes = 0;
+  ChunkRecoder::Counts recoded;
   CollectPacks::Freed packs;
   PurgeReport purge;  // if one was asked for
   double seconds = 0;
@@ -83,7 +88,8 @@ class Collector {
     // What can be written before anything is freed.
     std::function<uint64_t()> room_bytes;
   };
-  explicit Collector(const Dependencies& dependencies) : d_(dependencies) {}
+  explicit Collector(const Dependencies& dependencies)
+      : d_(dependencies), series_({d_.tree.catalog(), d_.packs}, [this] { return !stop_; }) {}
   ~Collector() { Stop(); }
 
   void Start();
@@ -110,6 +116,7 @@ class Collector {
   void AwaitStored();
   // Once through all steps, from the versions to the packs.
   Status Pass(bool thorough, CollectReport* report);
+  Status RecodeSeries(bool eager, CollectReport* report);
   Status RunChunks(const CollectContents& contents, bool thorough, CollectReport* report);
   // Drops history until enough room is free, or nothing is left that would help. False when
   // nothing was dropped.
@@ -120,6 +127,7 @@ class Collector {
   Dependencies d_;
   std::thread thread_;
   std::atomic<bool> stop_{false};
+  SeriesRecoder series_;  // of whoever runs
 
   Mutex mutex_;
   CondVar wake_;

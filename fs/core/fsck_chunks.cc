@@ -193,8 +193,9 @@ Status ChunkTable::AddBases(FsckContext& context) {
     Settle();
   }
   if (changes.empty()) return Status();
-  context.Found(fmt::format("{} chunks that others are told from are not in the index", changes.size()),
-                "their places are entered again, from the packs");
+  context.Found(
+      fmt::format("{} chunks that others are told from are not in the index", changes.size()),
+      "their places are entered again, from the packs");
   return context.repair() ? context.ApplyAll(changes) : Status();
 }
 

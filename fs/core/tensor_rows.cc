@@ -8,6 +8,7 @@ namespace varve {
 namespace {
 
 constexpr uint8_t kLayout = 1;
+constexpr uint8_t kHeadLayout = 2;
 constexpr size_t kPartBytes = 256u << 10;
 constexpr uint8_t kBigEndian = 1;
 constexpr uint8_t kHasStrides = 2;
@@ -49,19 +50,6 @@ Result<Tensor> TakeTensor(ByteReader* in) {
   return tensor;
 }
 
-std::string EncodeHead(const TensorHead& head) {
-  std::string value;
-  ByteWriter out(&value);
-  out.U8(kLayout);
-  out.U8(static_cast<uint8_t>(head.format));
-  out.Varint(head.tensors);
-  out.Varint(head.parts);
-  out.U64(head.signature);
-  out.Varint(head.sketch.size());
-  for (const uint32_t number : head.sketch) out.U32(number);
-  return value;
-}
-
 // Not inlined, because g++ 12 then takes a short row for uninitialized.
 [[gnu::noinline]] Result<std::string> DecodePart(std::string_view value) {
   ByteReader in(value);
@@ -78,6 +66,20 @@ std::string EncodeHead(const TensorHead& head) {
 }
 
 }  // namespace
+
+std::string EncodeTensorHead(const TensorHead& head) {
+  std::string value;
+  ByteWriter out(&value);
+  out.U8(kHeadLayout);
+  out.U8(static_cast<uint8_t>(head.format));
+  out.Varint(head.tensors);
+  out.Varint(head.parts);
+  out.U64(head.signature);
+  out.Varint(head.sketch.size());
+  for (const uint32_t number : head.sketch) out.U32(number);
+  out.Varint(head.base);
+  return value;
+}
 
 std::vector<TensorRow> EncodeTensorRows(ContentId content, const TensorMap& map, TensorHead head) {
   std::string text;
@@ -104,7 +106,7 @@ std::vector<TensorRow> EncodeTensorRows(ContentId content, const TensorMap& map,
   head.format = map.format;
   head.tensors = map.tensors.size();
   head.parts = static_cast<uint32_t>(rows.size() - 1);
-  rows.front() = {key::TensorMap(content, 0), EncodeHead(head)};
+  rows.front() = {key::TensorMap(content, 0), EncodeTensorHead(head)};
   return rows;
 }
 
@@ -118,7 +120,8 @@ Status AppendTensorMapRemoval(Catalog& catalog, ContentId content, Batch* batch)
 
 Result<TensorHead> DecodeTensorHead(std::string_view value) {
   ByteReader in(value);
-  const bool known = in.U8() == kLayout;
+  const uint8_t layout = in.U8();
+  const bool known = layout == kLayout || layout == kHeadLayout;
   TensorHead head;
   head.format = static_cast<ContentFormat>(in.U8());
   head.tensors = in.Varint();
@@ -130,6 +133,7 @@ Result<TensorHead> DecodeTensorHead(std::string_view value) {
       parts > kTensorMapBytesMax / kPartBytes + 1)
     return Damaged();
   for (uint64_t i = 0; i < samples; ++i) head.sketch.push_back(in.U32());
+  if (layout == kHeadLayout) head.base = in.Varint();
   if (!in.Done()) return Damaged();
   return head;
 }

@@ -22,6 +22,8 @@ struct TensorHead {
   uint64_t tensors = 0;
   uint32_t parts = 0;
   uint64_t signature = 0;
+  // What its tensors are told from, or were found not to gain by: itself. 0: not judged.
+  ContentId base = 0;
   Sketch sketch;
 };
 
@@ -38,6 +40,8 @@ std::vector<TensorRow> EncodeTensorRows(ContentId content, const TensorMap& map,
 // For the batch that removes the content, or digests it anew.
 Status AppendTensorMapRemoval(Catalog& catalog, ContentId content, Batch* batch);
 
+// The first of the rows; the others do not change with it.
+std::string EncodeTensorHead(const TensorHead& head);
 Result<TensorHead> DecodeTensorHead(std::string_view value);
 // Nothing if there is none for the content.
 Result<std::optional<TensorHead>> FindTensorHead(Catalog& catalog, ContentId content);

@@ -77,13 +77,20 @@ Result<Sketch> SketchOf(const TensorMap& map, ByteSource& source) {
   return sketch;
 }
 
+unsigned SketchWidthBits(const Sketch& sketch) {
+  const bool narrow = std::all_of(sketch.begin(), sketch.end(),
+                                  [](uint32_t number) { return (number & 0xffff) == 0; });
+  return narrow ? 16 : 32;
+}
+
 double SketchDistance(const Sketch& a, const Sketch& b) {
   const size_t count = std::min(a.size(), b.size());
   if (count == 0) return 32;
+  const unsigned unused = 32 - std::max(SketchWidthBits(a), SketchWidthBits(b));
   uint64_t bits = 0;
   for (size_t i = 0; i < count; ++i) {
-    const uint32_t x = Ordered(a[i]);
-    const uint32_t y = Ordered(b[i]);
+    const uint32_t x = Ordered(a[i]) >> unused;
+    const uint32_t y = Ordered(b[i]) >> unused;
     bits += static_cast<uint64_t>(std::bit_width(x > y ? x - y : y - x));
   }
   return static_cast<double>(bits) / static_cast<double>(count);

@@ -25,6 +25,9 @@ using Sketch = std::vector<uint32_t>;  // the high 32 bits of each number; empty
 // Reads a few bytes of each of some tensors. `source` is the file that the map is of.
 Result<Sketch> SketchOf(const TensorMap& map, ByteSource& source);
 
+// Of the numbers: 16 or 32, which stands for 64 as well.
+unsigned SketchWidthBits(const Sketch& sketch);
+
 // How many bits of a number a difference between the two would have, on average.
 // REQUIRES: both are of one signature.
 double SketchDistance(const Sketch& a, const Sketch& b);
