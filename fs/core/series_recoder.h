@@ -45,7 +45,7 @@ class SeriesRecoder {
 
   Dependencies d_;
   const std::function<bool()> pause_;
-  // The last ones of runs, which gained nothing: not tried again while nothing follows.
+  // The newest of runs, which gained nothing: not tried again while they are.
   std::unordered_set<ContentId> tried_;
 };
 

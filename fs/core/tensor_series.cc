@@ -22,10 +22,10 @@ constexpr double kNear = 0.5;
 // Bits of a number by itself, coded (planes.h), measured on weights.
 constexpr double kSelfBits32 = 26.7;
 constexpr double kSelfBits16 = 10.6;
-// Of its width: so much the last of a run may take to read. A sample may be wrong by a tenth.
-constexpr double kNewestBits = 1.2;
+// Of its width: so much the newest of a run may take to read.
+constexpr double kNewestBits = 1.13;
 // A difference in bits that a sample can tell.
-constexpr double kNearer = 0.25;
+constexpr double kNearer = 0.5;
 // What a difference takes beyond its bits: its class, coded.
 constexpr double kClassBits = 2.2;
 // d/dP of key/P + log2(P)/2 - 1/(2 ln 2) is zero at P = key / this.
@@ -70,9 +70,24 @@ class Planner {
     return base_[member] != 0 && base_[member] != members_[member].content;
   }
 
+  // Of what moves at random the squares of distances add up.
+  double Way(size_t a, size_t b) const { return std::exp2(2 * Bits(a, b)); }
+
+  // On which side of the nearest one it makes the line less longer. Whoever copies a run need
+  // not copy it in the order of its making.
+  bool LiesBefore(size_t i, const std::list<size_t>& line, std::list<size_t>::iterator nearest) {
+    const auto longer = [&](size_t other) {
+      const double there = Way(*nearest, other);
+      return there >= std::exp2(2 * self_bits_) ? 0 : Way(i, other) - there;
+    };
+    const auto next = std::next(nearest);
+    const double behind = next == line.end() ? 0 : longer(*next);
+    const double before = nearest == line.begin() ? 0 : longer(*std::prev(nearest));
+    return before < behind;
+  }
+
   void PutInLine() {
     const size_t count = members_.size();
-    newest_.assign(count, true);
     std::list<size_t> line;
     std::vector<std::list<size_t>::iterator> place(count);
     for (size_t i = 0; i < count; ++i) {
@@ -85,8 +100,12 @@ class Planner {
         least = bits - kNearer;
         nearest = j - 1;
       }
-      if (nearest != i) newest_[nearest] = false;
-      place[i] = line.insert(nearest == i ? line.end() : std::next(place[nearest]), i);
+      auto behind = line.end();
+      if (nearest != i) {
+        behind = place[nearest];
+        if (!LiesBefore(i, line, behind)) ++behind;
+      }
+      place[i] = line.insert(behind, i);
     }
     line_.assign(line.begin(), line.end());
     // What of the way from key to key each place is; 0 where a run begins.
@@ -116,6 +135,8 @@ class Planner {
     way_.assign(end - begin, 0);
     for (size_t at = begin + 1; at < end; ++at)
       way_[at - begin] = way_[at - begin - 1] + weight_[at];
+    newest_ = *std::max_element(line_.begin() + static_cast<ptrdiff_t>(begin),
+                                line_.begin() + static_cast<ptrdiff_t>(end));
     SetKeys(begin, end);
     for (size_t at = begin; at < end; ++at) {
       if (!IsOpen(line_[at])) continue;
@@ -134,13 +155,13 @@ class Planner {
   void SetKeys(size_t begin, size_t end) {
     // What stays as it is for now may as well be one.
     for (size_t at = begin; at < end && eager_; ++at)
-      if (newest_[line_[at]] && IsOpen(line_[at]) && !CanTellNewest(at)) key_[line_[at]] = true;
+      if (line_[at] == newest_ && IsOpen(line_[at]) && !CanTellNewest(at)) key_[newest_] = true;
     // The next one behind each place.
     std::vector<double> next(end - begin, HUGE_VAL);
     for (size_t at = end - 1; at > begin; --at)
       next[at - 1 - begin] = key_[line_[at]] ? way_[at - begin] : next[at - begin];
     bool any = false;
-    double last = -weight_[begin + 1];  // the first one is a step away from nothing
+    double last = kNear - kDue;  // the way from the beginning leads but to one key
     for (size_t at = begin; at < end; ++at) {
       const double way = way_[at - begin];
       const bool due = IsOpen(line_[at]) && way - last > kDue && next[at - begin] - way > kNear;
@@ -148,11 +169,15 @@ class Planner {
       key_[line_[at]] = any = true;
       last = way;
     }
-    for (size_t at = end; at > begin && !any && eager_; --at)
+    // A short run: the one in the middle, or the next that can be.
+    const size_t middle = (end - begin) / 2;
+    for (size_t at = begin + middle; at < end && !any && eager_; ++at)
+      if (IsOpen(line_[at])) key_[line_[at]] = any = true;
+    for (size_t at = begin + middle; at > begin && !any && eager_; --at)
       if (IsOpen(line_[at - 1])) key_[line_[at - 1]] = any = true;
   }
 
-  // Whether the last of a run, told from its neighbour, would not take too much to read: that
+  // Whether the newest of a run, told from its neighbour, would not take too much to read: that
   // takes what the neighbour is told from as well.
   bool CanTellNewest(size_t at) const {
     const double bits = std::min(at > 0 ? Bits(line_[at], line_[at - 1]) : HUGE_VAL,
@@ -164,15 +189,15 @@ class Planner {
   void Add(size_t at, size_t key, double distance) {
     SeriesStep step;
     const size_t self = line_[at];
-    if (newest_[self] && !CanTellNewest(at)) return;
+    if (step.newest && !CanTellNewest(at)) return;
     step.content = members_[self].content;
-    step.newest = newest_[self];
+    step.newest = self == newest_;
     for (size_t other = at; other != key && step.bases.size() < kBasesMax;) {
       other = other < key ? other + 1 : other - 1;
       if (other == key) break;
       // One that stays as it is for want of gain tells nothing of others.
       if (base_[line_[other]] == members_[line_[other]].content) continue;
-      if (newest_[line_[other]] && !IsTold(line_[other])) continue;
+      if (line_[other] == newest_ && !IsTold(newest_)) continue;
       if (Bits(self, line_[other]) < self_bits_)
         step.bases.push_back(members_[line_[other]].content);
     }
@@ -184,8 +209,8 @@ class Planner {
   const bool eager_;
   const unsigned width_;
   const double self_bits_;
-  std::vector<bool> newest_;  // by member, as the next two
-  std::vector<bool> key_;
+  size_t newest_ = 0;      // of the run that is planned; a member
+  std::vector<bool> key_;  // by member, as the next
   std::vector<ContentId> base_;
   std::vector<size_t> line_;  // members
   std::vector<double> weight_;

@@ -1,7 +1,7 @@
 // Which contents of one signature are told from which others: a plan from their sketches.
 //
 // Contents of one signature are put into a line in which neighbours are near: each new one
-// behind the one it is nearest to. So the steps of a run follow each other, and forks lie
+// beside the one it is nearest to. So the steps of a run follow each other, and forks lie
 // side by side. Every few places one is a *key*, told from nothing; the others are told
 // from what lies between them and the nearest key, or from the key. How far apart keys are
 // follows from the numbers: a key costs what a difference would have saved, and the bits of
@@ -28,8 +28,7 @@ struct SeriesMember {
 struct SeriesStep {
   ContentId content = 0;
   std::vector<ContentId> bases;  // to be tried in this order
-  // Nothing is nearer to it than what it would be told from: the last of a run, which is what
-  // is read most.
+  // The last of its run that was made, which is what is read most.
   bool newest = false;
 };
 
