@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cstring>
 
 namespace varve {
 namespace {
@@ -85,6 +87,19 @@ Result<Header> ReadHeader(ByteView payload) {
       payload.size())
     return Corrupt("difference of another size");
   return header;
+}
+
+// Of the classes only this one has its bit.
+size_t Unchanged(ByteView classes) {
+  constexpr uint64_t kBits = 0x0101010101010101 * kNoStep;
+  size_t count = 0, i = 0;
+  for (; i + sizeof(uint64_t) <= classes.size(); i += sizeof(uint64_t)) {
+    uint64_t word;
+    std::memcpy(&word, classes.data() + i, sizeof(word));
+    count += static_cast<size_t>(std::popcount(word & kBits));
+  }
+  for (; i < classes.size(); ++i) count += classes[i] == kNoStep;
+  return count;
 }
 
 // Leaves the classes of changed elements alone, and writes how many are unchanged before each.
@@ -180,8 +195,7 @@ std::optional<ByteView> DifferenceEncoder::Encode(ByteView raw, ByteView base,
   header.tails_bytes =
       static_cast<uint32_t>(TakeSteps(elements, by, raw.first(count * width),
                                       base.first(count * width), classes_.data(), tails_.data()));
-  const auto unchanged = static_cast<size_t>(
-      std::count(classes_.begin(), classes_.begin() + static_cast<ptrdiff_t>(count), kNoStep));
+  const size_t unchanged = Unchanged({classes_.data(), count});
   header.sparse = (count - unchanged) * kSparseOneOf < count;
   header.changed = static_cast<uint32_t>(header.sparse ? count - unchanged : count);
   if (header.sparse)

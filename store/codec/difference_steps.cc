@@ -58,10 +58,22 @@ unsigned Exponent(typename L::Word bits) {
   return bits >> L::kMantissa & L::kExponentMask;
 }
 
-// A run of steps between the passes.
+// A run of steps between the passes: the tails of two elements together.
 struct Run {
-  alignas(32) uint32_t tails[kRun];
-  alignas(32) uint8_t bits[kRun];
+  alignas(32) uint64_t tails[kRun / 2];
+  alignas(32) uint64_t bits[kRun / 2];
+  unsigned bits_max = 0;  // or a little more, of one element
+
+  void Put(size_t i, uint64_t tail, unsigned count) {
+    if (i % 2 == 0) {
+      tails[i / 2] = tail;
+      bits[i / 2] = count;
+    } else {
+      tails[i / 2] |= tail << bits[i / 2];
+      bits[i / 2] += count;
+    }
+    bits_max = std::max(bits_max, count);
+  }
 };
 
 template <typename L>
@@ -75,8 +87,7 @@ void TakeRun(StepClass by, const uint8_t* raw, const uint8_t* base, size_t begin
     const uint32_t size = sign != 0 ? 0 - step : step;
     const auto bits = static_cast<unsigned>(std::bit_width(size));
     const unsigned shift = by == StepClass::kExponent ? Exponent<L>(base_bits) : 0;
-    run.bits[i] = static_cast<uint8_t>(bits);
-    run.tails[i] = bits == 0 ? 0 : (size - (uint32_t{1} << (bits - 1))) << 1 | sign;
+    run.Put(i, bits == 0 ? 0 : (size - (uint32_t{1} << (bits - 1))) << 1 | sign, bits);
     classes[i] = bits == 0 ? kNoStep : static_cast<uint8_t>((bits + shift) & 63);
   }
 }
@@ -111,6 +122,8 @@ __attribute__((target("avx2"))) size_t TakeRunAvx2(StepClass by, const uint8_t* 
                                                    uint8_t* classes, Run& run) {
   const __m256i one = _mm256_set1_epi32(1);
   const __m256i by_exponent = _mm256_set1_epi32(by == StepClass::kExponent ? -1 : 0);
+  const __m256i even = _mm256_set1_epi64x(0xffffffff);
+  __m256i bits_seen = _mm256_setzero_si256();
   size_t i = 0;
   for (; i + 8 <= count; i += 8) {
     const __m256i base_bits = LoadEight<L>(base + i * sizeof(typename L::Word));
@@ -132,16 +145,27 @@ __attribute__((target("avx2"))) size_t TakeRunAvx2(StepClass by, const uint8_t* 
         _mm256_and_si256(by_exponent, _mm256_and_si256(_mm256_srli_epi32(base_bits, L::kMantissa),
                                                        _mm256_set1_epi32(L::kExponentMask)));
     const __m256i class_ = _mm256_and_si256(_mm256_add_epi32(bits, shift), _mm256_set1_epi32(63));
-    _mm256_store_si256(reinterpret_cast<__m256i*>(run.tails + i), tail);
-    StoreBytes(bits, run.bits + i);
+    const __m256i even_bits = _mm256_and_si256(bits, even);
+    const __m256i odd_tail = _mm256_sllv_epi64(_mm256_srli_epi64(tail, 32), even_bits);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(run.tails + i / 2),
+                       _mm256_or_si256(_mm256_and_si256(tail, even), odd_tail));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(run.bits + i / 2),
+                       _mm256_add_epi64(even_bits, _mm256_srli_epi64(bits, 32)));
+    bits_seen = _mm256_or_si256(bits_seen, bits);
     StoreBytes(_mm256_blendv_epi8(class_, _mm256_set1_epi32(kNoStep), same), classes + i);
   }
+  alignas(32) uint32_t seen[8];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(seen), bits_seen);
+  for (const uint32_t bits : seen) run.bits_max |= bits;
   return i;
 }
 #endif
 
 // Bits one after the other, the lowest first.
 struct TailWriter {
+  // With a fill of 7 these are less than a word.
+  static constexpr unsigned kBitsMax = 56;
+
   uint8_t* out;
   uint64_t bits = 0;
   unsigned fill = 0;  // below 8 between tails
@@ -155,6 +179,32 @@ struct TailWriter {
     fill &= 7;
   }
 };
+
+// The tails of `count` elements.
+VARVE_BMI2 TailWriter AddRun(TailWriter writer, const Run& run, size_t count) {
+  const size_t pairs = (count + 1) / 2;
+  size_t i = 0;
+  if (2 * run.bits_max <= TailWriter::kBitsMax) {
+    // Each addition waits for the one before it, so four elements at once where they fit.
+    for (; i + 2 <= pairs; i += 2) {
+      const auto first = static_cast<unsigned>(run.bits[i]);
+      const auto both = first + static_cast<unsigned>(run.bits[i + 1]);
+      if (both <= TailWriter::kBitsMax) {
+        writer.Add(run.tails[i] | run.tails[i + 1] << first, both);
+      } else {
+        writer.Add(run.tails[i], first);
+        writer.Add(run.tails[i + 1], both - first);
+      }
+    }
+  }
+  for (; i < pairs; ++i) {
+    const auto bits = static_cast<unsigned>(run.bits[i]);
+    const unsigned low = std::min(bits, 32u);
+    writer.Add(run.tails[i] & 0xffffffff, low);
+    writer.Add(run.tails[i] >> 32, bits - low);
+  }
+  return writer;
+}
 
 // What a reader may read at most for one tail, corrupt ones included.
 constexpr size_t kReachBytes = 16;
@@ -184,6 +234,10 @@ class TailReader {
     at_ += count;
     return word & ((uint64_t{1} << count) - 1);
   }
+  // Where the next bit is: its byte, and which one of that.
+  const uint8_t* byte() const { return tails_.data() + (at_ >> 3); }
+  uint32_t bit() const { return at_ & 7; }
+  void Skip(size_t count) { at_ += count; }
   bool RoomFor(size_t count) const { return at_ + count * 63 + 8 * kReachBytes <= bits_left_; }
   // Everything was read, and only bits that are there.
   bool Finished() const { return (at_ + 7) / 8 == tails_.size(); }
@@ -211,13 +265,73 @@ unsigned BitsOf(uint8_t step_class, unsigned exponent_mask, typename L::Word bas
   return step_class == kNoStep ? 0 : bits;
 }
 
+#ifdef VARVE_X86
+// A tail of so many bits lies in four bytes wherever it begins.
+constexpr int kGatheredBitsMax = 25;
+
+template <typename L>
+__attribute__((target("avx2"))) void StoreEight(__m256i numbers, uint8_t* to) {
+  if constexpr (sizeof(typename L::Word) == 2) {
+    // The low halves; what saturates is not wanted.
+    const __m256i low = _mm256_and_si256(numbers, _mm256_set1_epi32(0xffff));
+    const __m128i words =
+        _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), words);
+  } else {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), numbers);
+  }
+}
+
+// Steps of eight elements at a time, `count` of them at most; returns how many were made. Stops
+// before longer tails than can be gathered, impossible ones included.
+// REQUIRES: reader.RoomFor(count).
+template <typename L>
+__attribute__((target("avx2"))) size_t MakeRunAvx2(unsigned exponent_mask, const uint8_t* base,
+                                                   const uint8_t* classes, size_t count,
+                                                   TailReader& reader, uint8_t* out) {
+  constexpr size_t kWidth = sizeof(typename L::Word);
+  const __m256i one = _mm256_set1_epi32(1);
+  const __m256i mask = _mm256_set1_epi32(static_cast<int>(exponent_mask & L::kExponentMask));
+  size_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    const __m256i from = LoadEight<L>(base + i * kWidth);
+    const __m256i class_ =
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(classes + i)));
+    const __m256i exponent = _mm256_and_si256(_mm256_srli_epi32(from, L::kMantissa), mask);
+    __m256i bits = _mm256_and_si256(_mm256_sub_epi32(class_, exponent), _mm256_set1_epi32(63));
+    bits = _mm256_andnot_si256(_mm256_cmpeq_epi32(class_, _mm256_set1_epi32(kNoStep)), bits);
+    const __m256i long_ = _mm256_cmpgt_epi32(bits, _mm256_set1_epi32(kGatheredBitsMax));
+    if (_mm256_testz_si256(long_, long_) == 0) break;
+    // Where each tail ends, counted from the first.
+    __m256i ends = _mm256_add_epi32(bits, _mm256_slli_si256(bits, 4));
+    ends = _mm256_add_epi32(ends, _mm256_slli_si256(ends, 8));
+    const __m256i half = _mm256_permutevar8x32_epi32(ends, _mm256_set1_epi32(3));
+    ends = _mm256_add_epi32(ends, _mm256_blend_epi32(_mm256_setzero_si256(), half, 0b11110000));
+    const __m256i begins = _mm256_add_epi32(_mm256_sub_epi32(ends, bits),
+                                            _mm256_set1_epi32(static_cast<int>(reader.bit())));
+    const __m256i words = _mm256_i32gather_epi32(reinterpret_cast<const int*>(reader.byte()),
+                                                 _mm256_srli_epi32(begins, 3), 1);
+    reader.Skip(static_cast<uint32_t>(_mm256_extract_epi32(ends, 7)));
+    const __m256i power = _mm256_sllv_epi32(one, bits);
+    const __m256i tail =
+        _mm256_and_si256(_mm256_srlv_epi32(words, _mm256_and_si256(begins, _mm256_set1_epi32(7))),
+                         _mm256_sub_epi32(power, one));
+    const __m256i size = _mm256_add_epi32(_mm256_srli_epi32(tail, 1), _mm256_srli_epi32(power, 1));
+    const __m256i minus = _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_and_si256(tail, one));
+    const __m256i step = _mm256_sub_epi32(_mm256_xor_si256(size, minus), minus);
+    StoreEight<L>(MonotoneEight<L>(_mm256_add_epi32(MonotoneEight<L>(from), step)),
+                  out + i * kWidth);
+  }
+  return i;
+}
+#endif
+
 unsigned ExponentMask(StepClass by) { return by == StepClass::kExponent ? ~0u : 0u; }
 
 }  // namespace
 
 size_t TakeSteps(ElementType elements, StepClass by, ByteView raw, ByteView base, uint8_t* classes,
                  uint8_t* tails, Simd simd) {
-  Run run;
   TailWriter writer{tails};
   WithLayout(elements, [&](auto layout) {
     using L = decltype(layout);
@@ -227,12 +341,13 @@ size_t TakeSteps(ElementType elements, StepClass by, ByteView raw, ByteView base
       const size_t size = std::min(kRun, count - i);
       const uint8_t* from = raw.data() + i * kWidth;
       const uint8_t* base_from = base.data() + i * kWidth;
+      Run run;
       size_t done = 0;
 #ifdef VARVE_X86
       if (simd == Simd::kAvx2) done = TakeRunAvx2<L>(by, from, base_from, size, classes + i, run);
 #endif
       TakeRun<L>(by, from, base_from, done, size, classes + i, run);
-      for (size_t k = 0; k < size; ++k) writer.Add(run.tails[k], run.bits[k]);
+      writer = AddRun(writer, run, size);
     }
   });
   (void)simd;
@@ -240,7 +355,7 @@ size_t TakeSteps(ElementType elements, StepClass by, ByteView raw, ByteView base
 }
 
 bool MakeSteps(ElementType elements, StepClass by, ByteView base, const uint8_t* classes,
-               ByteView tails, MutableBytes out) {
+               ByteView tails, MutableBytes out, Simd simd) {
   return WithLayout(elements, [&](auto layout) {
     using L = decltype(layout);
     constexpr size_t kWidth = sizeof(typename L::Word);
@@ -252,6 +367,11 @@ bool MakeSteps(ElementType elements, StepClass by, ByteView base, const uint8_t*
     for (size_t i = 0; i < count;) {
       const size_t end = std::min(i + kBlock, count);
       const bool room = reader.RoomFor(kBlock);
+#ifdef VARVE_X86
+      if (simd == Simd::kAvx2 && room)
+        i += MakeRunAvx2<L>(exponent_mask, base.data() + i * kWidth, classes + i, end - i, reader,
+                            out.data() + i * kWidth);
+#endif
       const auto one = [&](auto take) {
         for (; i < end; ++i) {
           const auto from = Load<L>(base.data(), i);
@@ -266,6 +386,7 @@ bool MakeSteps(ElementType elements, StepClass by, ByteView base, const uint8_t*
       else
         one([&](unsigned bits) { return reader.TakeCarefully(bits); });
     }
+    (void)simd;
     return bits_max == 0 && reader.Finished();
   });
 }

@@ -47,7 +47,7 @@ size_t TakeSteps(ElementType elements, StepClass by, ByteView raw, ByteView base
 
 // The inverse. False when the tails are not of these classes. `out` may not overlap anything.
 bool MakeSteps(ElementType elements, StepClass by, ByteView base, const uint8_t* classes,
-               ByteView tails, MutableBytes out);
+               ByteView tails, MutableBytes out, Simd simd = BestSimd());
 
 // As MakeSteps(), of those elements alone that changed: `out` is the base already, and
 // classes[i] is of the element places[i].

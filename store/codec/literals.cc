@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <optional>
 
 #include "store/codec/simd.h"
 
@@ -22,20 +23,14 @@ constexpr size_t kStreamSizesBytes = 6;
 // What a stream may write behind its end.
 constexpr size_t kOverrunBytes = 16;
 
-// Clang has no clones of what is flattened; there the portable code has to do.
-#if defined(VARVE_X86) && !defined(__clang__)
-#define VARVE_BMI2 __attribute__((target_clones("bmi2", "default"), flatten))
-#else
-#define VARVE_BMI2
-#endif
-
 using Counts = std::array<uint32_t, 256>;
 using Lengths = std::array<uint8_t, kValues>;
 
 struct Code {
-  std::array<uint32_t, 256> words;  // bits | length << 16
+  std::array<uint32_t, 256> words{};  // bits | length << 16
   Lengths lengths{};
-  unsigned value_max = 0;  // the largest that occurs
+  unsigned value_min = kValues;  // the smallest and the largest that occur
+  unsigned value_max = 0;
   unsigned bits_max = 0;
 };
 
@@ -119,6 +114,7 @@ Code BuildCode(const Counts& counts) {
   for (size_t value = 0; value < kValues; ++value) {
     if (counts[value] == 0) continue;
     leaves[size++] = {counts[value], static_cast<uint8_t>(value)};
+    code.value_min = std::min(code.value_min, static_cast<unsigned>(value));
     code.value_max = static_cast<unsigned>(value);
   }
   std::sort(leaves.begin(), leaves.begin() + static_cast<ptrdiff_t>(size),
@@ -199,6 +195,40 @@ struct StreamWriter {
   }
 };
 
+// Of values that are near each other the codes of two at a time, from a table.
+constexpr size_t kPairValues = 65;
+// Bytes for each entry of the table that make it worth its making.
+constexpr size_t kPairWorth = 8;
+struct Pairs {
+  size_t none;                                            // where (0, 0) would be, before the table
+  std::array<uint32_t, kPairValues * kPairValues> words;  // bits | length << 24
+
+  explicit Pairs(const Code& code) : none(code.value_min * (kPairValues + 1)) {
+    for (size_t second = code.value_min; second <= code.value_max; ++second) {
+      const uint32_t word = code.words[second];
+      const unsigned length = word >> 16;
+      for (size_t first = code.value_min; first <= code.value_max; ++first) {
+        const uint32_t behind = code.words[first];
+        words[first * kPairValues + second - none] =
+            (word & 0xffff) | (behind & 0xffff) << length | ((behind >> 16) + length) << 24;
+      }
+    }
+  }
+  uint32_t At(const uint8_t* two) const { return words[two[0] * kPairValues + two[1] - none]; }
+};
+
+// As StreamWriter::AddFour().
+inline void AddTwoPairs(StreamWriter& writer, const Pairs& pairs) {
+  writer.last -= 4;
+  const uint32_t second = pairs.At(writer.last + 2);
+  const uint32_t first = pairs.At(writer.last);
+  // Put together before they meet what all wait for.
+  const uint64_t both = (second & 0xffffff) | uint64_t{first & 0xffffff} << (second >> 24);
+  writer.bits |= both << writer.fill;
+  writer.fill += (second >> 24) + (first >> 24);
+  writer.Flush();
+}
+
 struct TwoEnds {
   uint8_t* first;
   uint8_t* second;
@@ -210,6 +240,16 @@ VARVE_BMI2 TwoEnds WriteTwo(StreamWriter first, StreamWriter second, const uint3
   while (a.last - a.first >= 4 && b.last - b.first >= 4) {
     a.AddFour(words);
     b.AddFour(words);
+  }
+  return {a.Finish(words), b.Finish(words)};
+}
+
+VARVE_BMI2 TwoEnds WriteTwoByPairs(StreamWriter first, StreamWriter second, const uint32_t* words,
+                                   const Pairs& pairs) {
+  StreamWriter a = first, b = second;
+  while (a.last - a.first >= 4 && b.last - b.first >= 4) {
+    AddTwoPairs(a, pairs);
+    AddTwoPairs(b, pairs);
   }
   return {a.Finish(words), b.Finish(words)};
 }
@@ -226,14 +266,18 @@ size_t WriteBlock(ByteView bytes, uint8_t* out) {
   to += WriteCode(code, to);
   uint8_t* const sizes = to;
   to += kStreamSizesBytes;
+  std::optional<Pairs> pairs;
+  const size_t values = code.value_max - code.value_min + 1;
+  if (values <= kPairValues && bytes.size() >= kPairWorth * values * values) pairs.emplace(code);
   const size_t quarter = (bytes.size() + 3) / 4;
   const size_t apart = quarter * kCodeBitsMax / 8 + kOverrunBytes;
   for (size_t i = 0; i < 4; i += 2) {
     const uint8_t* first = bytes.data() + i * quarter;
     const uint8_t* second = first + quarter;
     const uint8_t* last = i == 2 ? bytes.data() + bytes.size() : second + quarter;
-    const TwoEnds ends =
-        WriteTwo({first, second, to}, {second, last, to + apart}, code.words.data());
+    const StreamWriter one{first, second, to}, other{second, last, to + apart};
+    const TwoEnds ends = pairs ? WriteTwoByPairs(one, other, code.words.data(), *pairs)
+                               : WriteTwo(one, other, code.words.data());
     const auto size_first = static_cast<size_t>(ends.first - to);
     const auto size_second = static_cast<size_t>(ends.second - (to + apart));
     std::memmove(ends.first, to + apart, size_second);

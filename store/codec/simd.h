@@ -10,6 +10,14 @@
 #define VARVE_X86 1
 #endif
 
+// A function that gains from shifts by any number, called seldom enough to be chosen each time.
+// Clang has no clones of what is flattened; there the portable code has to do.
+#if defined(VARVE_X86) && !defined(__clang__)
+#define VARVE_BMI2 __attribute__((target_clones("bmi2", "default"), flatten))
+#else
+#define VARVE_BMI2
+#endif
+
 namespace varve {
 
 enum class Simd : uint8_t { kPortable, kAvx2 };

@@ -138,6 +138,19 @@ TEST(CodecDifference, PortableLoopsDoTheSame) {
       fast.resize(count), plain.resize(count), tails.resize(size), fast_tails.resize(size);
       EXPECT_EQ(fast, plain);
       EXPECT_EQ(fast_tails, tails);
+      // And back; then with classes that do not belong to the tails.
+      std::mt19937_64 random(5);
+      for (int round = 0; round < 100; ++round) {
+        Bytes fast_out(raw.size()), out(raw.size());
+        const bool sound = MakeSteps(elements, by, base, plain.data(), tails, out, Simd::kPortable);
+        EXPECT_EQ(MakeSteps(elements, by, base, plain.data(), tails, fast_out), sound);
+        EXPECT_EQ(sound, round == 0);
+        EXPECT_EQ(fast_out, out);
+        if (round == 0) {
+          EXPECT_EQ(out, raw);
+        }
+        plain[random() % count] ^= static_cast<uint8_t>(1 + random() % 255);
+      }
     }
   }
 }
