@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstring>
 
 namespace varve {
@@ -91,12 +90,18 @@ Result<Header> ReadHeader(ByteView payload) {
 
 // Of the classes only this one has its bit.
 size_t Unchanged(ByteView classes) {
-  constexpr uint64_t kBits = 0x0101010101010101 * kNoStep;
+  constexpr uint64_t kOnes = 0x0101010101010101;
+  constexpr size_t kWords = 255;  // whose sums fit into a byte each
   size_t count = 0, i = 0;
-  for (; i + sizeof(uint64_t) <= classes.size(); i += sizeof(uint64_t)) {
-    uint64_t word;
-    std::memcpy(&word, classes.data() + i, sizeof(word));
-    count += static_cast<size_t>(std::popcount(word & kBits));
+  while (i + sizeof(uint64_t) <= classes.size()) {
+    uint64_t sums = 0;
+    for (size_t k = 0; k < kWords && i + sizeof(uint64_t) <= classes.size(); ++k) {
+      uint64_t word;
+      std::memcpy(&word, classes.data() + i, sizeof(word));
+      sums += word / kNoStep & kOnes;
+      i += sizeof(word);
+    }
+    for (; sums != 0; sums >>= 8) count += sums & 0xff;
   }
   for (; i < classes.size(); ++i) count += classes[i] == kNoStep;
   return count;
