@@ -12,9 +12,9 @@ namespace varve {
 namespace {
 
 // Of all that has to be read for a chunk, its bases' chunks included, to its raw size. What is
-// likely to be read next is kept cheaper to read than it would be as a plain file, or nearly.
+// likely to be read next stays cheaper to read than as a plain file.
 constexpr double kReadMost = 1.66;
-constexpr double kReadMostNewest = 1.12;
+constexpr double kReadMostNewest = 0.95;
 // Links of a chain; a reader would take more (chunk_reads.h).
 constexpr size_t kLinksMost = 4;
 static_assert(kLinksMost < kBaseLinksMax);

@@ -23,7 +23,7 @@ constexpr double kNear = 0.5;
 constexpr double kSelfBits32 = 26.7;
 constexpr double kSelfBits16 = 10.6;
 // Of its width: so much the newest of a run may take to read.
-constexpr double kNewestBits = 1.13;
+constexpr double kNewestBits = 0.95;
 // A difference in bits that a sample can tell.
 constexpr double kNearer = 0.5;
 // What a difference takes beyond its bits: its class, coded.
