@@ -15,7 +15,7 @@ namespace {
 // Of bases in memory at one time, for each link of a chain.
 constexpr size_t kBasesAtOnceBytes = 16u << 20;
 
-bool IsDifference(const ChunkRead& read) { return read.location.encoding == Encoding::kDifference; }
+bool IsMade(const ChunkRead& read) { return HasBase(read.location.encoding); }
 
 // Ok when `read` has another place now and is worth another try.
 Status LocateAgain(Catalog& catalog, ChunkRead* read) {
@@ -40,7 +40,7 @@ class Reads {
   Reads(Catalog& catalog, PackStore& packs, ReadFrom from)
       : catalog_(catalog), packs_(packs), from_(from) {}
 
-  // `links`: how many differences lead here.
+  // `links`: how many chunks that are made from this one lead here.
   void Read(std::span<ChunkRead> reads, size_t links) {
     ReadOnce(reads, links);
     // Ends, because each turn takes a location that changed meanwhile; more than one is
@@ -72,29 +72,29 @@ class Reads {
   }
 
   void ReadOnce(std::span<ChunkRead> reads, size_t links) {
-    if (std::none_of(reads.begin(), reads.end(), IsDifference)) {
+    if (std::none_of(reads.begin(), reads.end(), IsMade)) {
       (void)packs_.Read(reads, from_);
       return;
     }
     std::vector<ChunkRead*> plain, some;
     size_t bytes = 0;
     for (ChunkRead& read : reads) {
-      if (!IsDifference(read)) {
+      if (!IsMade(read)) {
         plain.push_back(&read);
         continue;
       }
       if (bytes + read.out.size() > kBasesAtOnceBytes) {
-        ReadDifferences(std::exchange(some, {}), links);
+        ReadMade(std::exchange(some, {}), links);
         bytes = 0;
       }
       some.push_back(&read);
       bytes += read.out.size();
     }
-    ReadDifferences(some, links);
+    ReadMade(some, links);
     ReadApart(plain, [&](std::span<ChunkRead> copies) { (void)packs_.Read(copies, from_); });
   }
 
-  void ReadDifferences(std::vector<ChunkRead*> reads, size_t links) {
+  void ReadMade(std::vector<ChunkRead*> reads, size_t links) {
     if (reads.empty()) return;
     if (links == kBaseLinksMax) {
       for (ChunkRead* read : reads)
@@ -139,15 +139,15 @@ class Reads {
       base.status = location.status();
     } else if (!*location) {
       base.status = Status(Code::kNotFound, "it is not in the index");
-    } else if ((*location)->raw_bytes != read.location.raw_bytes) {
-      base.status = Status(Code::kCorrupt, "it has another size");
+    } else if ((*location)->raw_bytes > kChunkBytesMax) {
+      base.status = Status(Code::kCorrupt, "it has an impossible size");
     } else {
       base.location = **location;
     }
     return base;
   }
 
-  // A base may have gone because the chunk is not told from it any more: then the index
+  // A base may have gone because the chunk is not made from it any more: then the index
   // knows another place of the chunk, which is for Read() to find out.
   static Status Lost(const ChunkRead& read, const Status& base) {
     const bool gone = base.code() == Code::kNotFound || base.code() == Code::kCorrupt;

@@ -41,7 +41,7 @@ Status ChunkRecoder::Recode(std::span<ChunkTask> tasks) {
     add(task.id, task.from);
     if (task.base == ChunkId{}) continue;
     ASSIGN_OR_RETURN(const std::optional<ChunkLocation> base, FindLocation(catalog_, task.base));
-    if (base && base->raw_bytes == task.from.raw_bytes) add(task.base, *base);
+    if (base) add(task.base, *base);
   }
   size_t bytes = 0;
   for (const ChunkRead& read : reads) bytes += read.location.raw_bytes;
@@ -74,10 +74,9 @@ Status ChunkRecoder::RecodeOne(ByteView raw, ByteView base, ChunkTask* task) {
   if (base.empty()) {
     encoded = EncodeAlone(raw);
   } else {
-    const std::optional<EncodedChunk> difference =
-        encoder_.EncodeDifference(raw, base, task->base, task->elements, task->bytes_max);
-    if (!difference) return Status();
-    encoded = *difference;
+    const std::optional<EncodedChunk> made = EncodeFrom(raw, base, *task);
+    if (!made) return Status();
+    encoded = *made;
   }
   if (encoded.payload.size() > task->bytes_max) return Status();
   // What is there now can be read: what takes its place has to be, too.
@@ -92,6 +91,14 @@ Status ChunkRecoder::RecodeOne(ByteView raw, ByteView base, ChunkTask* task) {
   appended_bytes_ += to.stored_bytes;
   task->done = true;
   return Status();
+}
+
+std::optional<EncodedChunk> ChunkRecoder::EncodeFrom(ByteView raw, ByteView base,
+                                                     const ChunkTask& task) {
+  if (task.base_elements != task.elements)
+    return encoder_.EncodeAsCast(raw, task.elements, base, task.base, task.base_elements);
+  if (raw.size() != base.size()) return std::nullopt;
+  return encoder_.EncodeDifference(raw, base, task.base, task.elements, task.bytes_max);
 }
 
 EncodedChunk ChunkRecoder::EncodeAlone(ByteView raw) { return encoder_.Encode(raw, Guess(raw)); }

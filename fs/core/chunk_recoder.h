@@ -1,9 +1,9 @@
-// Codes stored chunks anew, as differences from others or as they are by themselves, and
+// Codes stored chunks anew, as differences or casts from others or by themselves, and
 // places them in the index where they lie then. What they were before is dead, and the
 // packs' business.
 //
 // REQUIRES: only whoever removes chunks (collect_chunks.h) uses it, on the same thread: a
-// base is there as long as its row is, and nobody else makes differences.
+// base is there as long as its row is, and nobody else codes chunks with bases.
 //
 // Threads: belongs to one thread.
 // Errors:  kNoSpace, kIo, kReadOnly as the packs say; those of the catalog. A chunk that
@@ -11,6 +11,7 @@
 // Memory:  three times the chunks of a call.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -25,8 +26,9 @@ struct ChunkTask {
   ChunkLocation from;
   ChunkId base{};  // all zero: by itself
   ElementType elements = ElementType::kBytes;
-  size_t bytes_max = 0;  // more is no gain
-  bool done = false;     // by Recode(): appended, and in the index after the next Settle()
+  ElementType base_elements = ElementType::kBytes;  // as elements: a difference; else a cast
+  size_t bytes_max = 0;                             // more is no gain
+  bool done = false;  // by Recode(): appended, and in the index after the next Settle()
 };
 
 class ChunkRecoder {
@@ -54,6 +56,7 @@ class ChunkRecoder {
 
   Status RecodeOne(ByteView raw, ByteView base, ChunkTask* task);
   EncodedChunk EncodeAlone(ByteView raw);
+  std::optional<EncodedChunk> EncodeFrom(ByteView raw, ByteView base, const ChunkTask& task);
 
   Catalog& catalog_;
   PackStore& packs_;

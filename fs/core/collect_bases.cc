@@ -43,7 +43,6 @@ Status CollectBases::ForEachTold(const Visit& visit) {
   return ForEachPage(catalog_, key::Table(key::kChunk), [&](const RowPage& page) -> Status {
     for (const auto& [row_key, row] : page) {
       ASSIGN_OR_RETURN(const ChunkLocation location, DecodeLocation(row));
-      if (location.encoding != Encoding::kDifference) continue;
       const auto use = uses_.find(location.base);
       if (use == uses_.end()) continue;
       RETURN_IF_ERROR(visit(key::ChunkOf(row_key), location, &use->second));

@@ -22,7 +22,7 @@ uint64_t ShortOf(const ChunkId& id) {
 
 uint64_t RoomOf(const ChunkLocation& location) {
   const uint64_t record = kRecordHeaderBytes + location.stored_bytes;
-  const bool based = location.encoding == Encoding::kDifference;
+  const bool based = HasBase(location.encoding);
   return (record + kRecordAlignment - 1) / kRecordAlignment * kRecordAlignment + kTableEntryBytes +
          (based ? kTableBaseBytes : 0);
 }
@@ -45,8 +45,8 @@ Status CollectChunks::Mark(const std::function<bool(ContentId)>& is_dead) {
 }
 
 Result<CollectChunks::Removed> CollectChunks::Sweep(bool apply) {
-  // A base goes when nothing is told from it any more, a turn after the last that was. That
-  // holds whoever meets a difference meanwhile: differences are made by the collector alone.
+  // A base goes when nothing is made from it any more, a turn after the last that was. That
+  // holds whoever meets a chunk meanwhile: what has a base was coded so by the collector.
   do {
     RETURN_IF_ERROR(FindBases());
     bases_freed_ = false;
@@ -68,7 +68,7 @@ Status CollectChunks::FindBases() {
       ForEachPage(catalog_, key::Table(key::kChunk), [&](const RowPage& page) -> Status {
         for (const auto& [row_key, row] : page) {
           ASSIGN_OR_RETURN(const ChunkLocation location, DecodeLocation(row));
-          if (location.encoding != Encoding::kDifference) continue;
+          if (!HasBase(location.encoding)) continue;
           if (!gone_.contains(ShortOf(key::ChunkOf(row_key)))) bases_.Add(ShortOf(location.base));
         }
         return pause_() ? Status() : Status(Code::kBusy, "the collection was stopped");
@@ -92,7 +92,7 @@ Status CollectChunks::SweepPage(const RowPage& page, bool apply) {
       const ChunkLocation& location = dead.at(id);
       ++removed_.chunks;
       removed_.bytes += RoomOf(location);
-      bases_freed_ |= location.encoding == Encoding::kDifference;
+      bases_freed_ |= HasBase(location.encoding);
       if (!apply) gone_.insert(ShortOf(id));
       dead.erase(id);
     }

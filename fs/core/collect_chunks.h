@@ -1,4 +1,4 @@
-// Removes the chunks that no recipe names and nothing is told from, and tells how full the packs
+// Removes the chunks that no recipe names and nothing is made from, and tells how full the packs
 // are then.
 //
 // REQUIRES: ContentStore::BeginCollection() was called, and the digests that ran then
@@ -40,7 +40,7 @@ class CollectChunks {
   Result<Removed> Sweep(bool apply);
   // After Sweep(): what is left, by pack.
   const std::map<uint32_t, PackContents>& packs() const { return packs_; }
-  // Chunks that are there only because others are told from them.
+  // Chunks that are there only because others are made from them.
   struct Orphan {
     ChunkId id;
     ChunkLocation location;
@@ -55,7 +55,7 @@ class CollectChunks {
   ContentStore& contents_;
   const std::function<bool()> pause_;
   IdSet live_;   // of each name eight bytes: two that share them are kept both
-  IdSet bases_;  // of the differences that are there, likewise
+  IdSet bases_;  // of the chunks that are there, likewise
   bool bases_freed_ = false;
   std::unordered_set<uint64_t> gone_;  // what would be, when nothing is applied
   std::map<uint32_t, PackContents> packs_;

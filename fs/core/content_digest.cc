@@ -105,6 +105,7 @@ Result<std::unique_ptr<Cutter>> ContentDigester::CutTensors(Job& job) {
   if (map.tensors.empty()) return std::unique_ptr<Cutter>();
   TensorHead head;
   head.signature = SignatureOf(map, fingerprinter_);
+  head.architecture = ArchitectureOf(map, fingerprinter_);
   ASSIGN_OR_RETURN(head.sketch, SketchOf(map, bytes));
   RETURN_IF_ERROR(job.ledger.PutTensorMap(map, std::move(head)));
   return MakeRegionCutter(RegionsOf(map), MakeContentCutter());

@@ -81,7 +81,7 @@ std::string EncodeLocation(const ChunkLocation& location) {
   out.Varint(location.offset_bytes);
   out.Varint(location.stored_bytes);
   out.Varint(location.raw_bytes);
-  if (location.encoding == Encoding::kDifference) out.Raw(location.base.bytes);
+  if (HasBase(location.encoding)) out.Raw(location.base.bytes);
   return value;
 }
 
@@ -100,7 +100,7 @@ Result<ChunkLocation> DecodeLocation(std::string_view value) {
   location.offset_bytes = static_cast<uint32_t>(words[1]);
   location.stored_bytes = static_cast<uint32_t>(words[2]);
   location.raw_bytes = static_cast<uint32_t>(words[3]);
-  if (encoding == Encoding::kDifference) {
+  if (HasBase(encoding)) {
     const ByteView base = in.Raw(location.base.bytes.size());
     if (in.ok()) std::memcpy(location.base.bytes.data(), base.data(), base.size());
     if (location.base == ChunkId{}) return Damaged("chunk location");

@@ -11,9 +11,7 @@
 namespace varve {
 namespace {
 
-bool IsDifference(const ChunkLocation& location) {
-  return location.encoding == Encoding::kDifference;
-}
+bool IsMade(const ChunkLocation& location) { return HasBase(location.encoding); }
 
 }  // namespace
 
@@ -28,7 +26,7 @@ Status ChunkTable::Load(FsckContext& context) {
   // that needs no base is better than any that does.
   std::stable_sort(copies_.begin(), copies_.end(), [](const Row& a, const Row& b) {
     if (a.id != b.id) return a.id < b.id;
-    return IsDifference(a.location) && !IsDifference(b.location);
+    return IsMade(a.location) && !IsMade(b.location);
   });
   const auto last_of_each = [](const Row& a, const Row& b) { return a.id == b.id; };
   copies_.erase(copies_.begin(),
@@ -98,8 +96,7 @@ void ChunkTable::SeeChunk(const ChunkId& id, const ChunkLocation& location) {
   Row* row = const_cast<Row*>(FindRow(rows_, id));
   if (row != nullptr && row->location == location) {
     row->intact = true;
-  } else if (row == nullptr || !row->intact ||
-             IsDifference(row->location)) {  // whose base may be lost
+  } else if (row == nullptr || !row->intact || IsMade(row->location)) {  // whose base may be lost
     copies_.push_back({id, location, true});
   }
 }
@@ -150,12 +147,12 @@ bool ChunkTable::IsSettled(const ChunkId& id) const {
 }
 
 // One after the other, so that no chain of bases comes back to where it began.
-bool ChunkTable::SettleDifferences(std::vector<Row>* rows) {
+bool ChunkTable::SettleMade(std::vector<Row>* rows) {
   bool any = false;
   for (bool more = true; more;) {
     more = false;
     for (Row& row : *rows) {
-      if (!row.intact || !IsDifference(row.location) || IsSettled(row.id)) continue;
+      if (!row.intact || !IsMade(row.location) || IsSettled(row.id)) continue;
       if (!IsSettled(row.location.base)) continue;
       row.settled = more = any = true;
     }
@@ -164,12 +161,12 @@ bool ChunkTable::SettleDifferences(std::vector<Row>* rows) {
 }
 
 void ChunkTable::SettleAll() {
-  for (Row& row : rows_) row.settled = row.intact && !IsDifference(row.location);
-  SettleDifferences(&rows_);
-  for (Row& copy : copies_) copy.settled = !IsDifference(copy.location) && !IsSettled(copy.id);
+  for (Row& row : rows_) row.settled = row.intact && !IsMade(row.location);
+  SettleMade(&rows_);
+  for (Row& copy : copies_) copy.settled = !IsMade(copy.location) && !IsSettled(copy.id);
   do {
-    SettleDifferences(&rows_);
-  } while (SettleDifferences(&copies_));
+    SettleMade(&rows_);
+  } while (SettleMade(&copies_));
   for (Row& row : rows_) row.intact = row.settled;
   std::erase_if(copies_, [](const Row& copy) { return !copy.settled; });
 }
@@ -180,7 +177,7 @@ Status ChunkTable::AddBases(FsckContext& context) {
     added = false;
     std::unordered_set<ChunkId, ChunkIdHash> missing;
     for (const Row& row : rows_) {
-      if (IsDifference(row.location) && FindRow(rows_, row.location.base) == nullptr)
+      if (IsMade(row.location) && FindRow(rows_, row.location.base) == nullptr)
         missing.insert(row.location.base);
     }
     for (const ChunkId& id : missing) {
@@ -194,7 +191,7 @@ Status ChunkTable::AddBases(FsckContext& context) {
   }
   if (changes.empty()) return Status();
   context.Found(
-      fmt::format("{} chunks that others are told from are not in the index", changes.size()),
+      fmt::format("{} chunks that others are made from are not in the index", changes.size()),
       "their places are entered again, from the packs");
   return context.repair() ? context.ApplyAll(changes) : Status();
 }
@@ -214,7 +211,7 @@ void ChunkTable::Restore(const ChunkId& id, Batch* batch) {
   batch->Put(key::Chunk(id), EncodeLocation(row->location));
   restored_.push_back(*row);
   // A chain of bases that ends in what is there: SettleAll().
-  if (IsDifference(row->location) && FindRow(rows_, row->location.base) == nullptr)
+  if (IsMade(row->location) && FindRow(rows_, row->location.base) == nullptr)
     Restore(row->location.base, batch);
 }
 

@@ -1,7 +1,7 @@
 // Every chunk that the index places, compared with what the packs hold.
 //
 // Loaded once: the packs are read, and rows that lead nowhere are dropped or led to
-// another copy. A difference is there if its base is. The checks of contents then ask here.
+// another copy. What is made from a base is there if that is. The checks of contents then ask here.
 //
 // Threads: one at a time.
 // Memory:  56 bytes for each chunk.
@@ -43,9 +43,9 @@ class ChunkTable {
   Status ScanPack(FsckContext& context, uint32_t pack);
   void SeeChunk(const ChunkId& id, const ChunkLocation& location);
   // Decides for each chunk whether the row or a copy counts, and forgets what does not: first of
-  // all differences whose bases are lost.
+  // all those whose bases are lost.
   void SettleAll();
-  bool SettleDifferences(std::vector<Row>* rows);
+  bool SettleMade(std::vector<Row>* rows);
   bool IsSettled(const ChunkId& id) const;
   // Adds the rows that bases of the rows lack.
   Status AddBases(FsckContext& context);

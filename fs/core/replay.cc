@@ -37,9 +37,9 @@ Status Replay::Fill(Catalog& catalog) {
     RETURN_IF_ERROR(AddChunks(packs[i]));
   }
   RETURN_IF_ERROR(Flush());
-  for (size_t i = 0; i < differing_.size(); ++i) {
-    Progress("placing differences", i, differing_.size());
-    RETURN_IF_ERROR(AddDifferences(differing_[i]));
+  for (size_t i = 0; i < based_.size(); ++i) {
+    Progress("placing chunks with bases", i, based_.size());
+    RETURN_IF_ERROR(AddBased(based_[i]));
   }
   for (size_t at = 0; at < places_.size();) {
     Progress("replaying journals", at, places_.size());
@@ -55,8 +55,8 @@ Status Replay::AddChunks(uint32_t pack) {
   // was to be removed.
   sink.on_chunk = [&](const ChunkId& id, const ChunkLocation& location) {
     ++counts_.chunks;
-    if (location.encoding == Encoding::kDifference) {
-      if (differing_.empty() || differing_.back() != pack) differing_.push_back(pack);
+    if (HasBase(location.encoding)) {
+      if (based_.empty() || based_.back() != pack) based_.push_back(pack);
       return;
     }
     if (failed.ok()) failed = Add(key::Chunk(id), EncodeLocation(location));
@@ -65,16 +65,16 @@ Status Replay::AddChunks(uint32_t pack) {
   return failed;
 }
 
-// Where a chunk is there as it is, too, that copy needs nothing else; and what others are told
+// Where a chunk is there as it is, too, that copy needs nothing else; and what others are made
 // from may have to be it.
-Status Replay::AddDifferences(uint32_t pack) {
+Status Replay::AddBased(uint32_t pack) {
   Status failed;
   PackStore::ScanSink sink;
   sink.on_chunk = [&](const ChunkId& id, const ChunkLocation& location) {
-    if (location.encoding != Encoding::kDifference || !failed.ok()) return;
+    if (!HasBase(location.encoding) || !failed.ok()) return;
     const Result<std::optional<ChunkLocation>> known = FindLocation(*catalog_, id);
     failed = known.status();
-    if (!known.ok() || (*known && (*known)->encoding != Encoding::kDifference)) return;
+    if (!known.ok() || (*known && !HasBase((*known)->encoding))) return;
     failed = Add(key::Chunk(id), EncodeLocation(location));
   };
   RETURN_IF_ERROR(packs_.Scan(pack, /*verify_payload=*/false, sink));

@@ -39,7 +39,7 @@ class Replay {
 
  private:
   Status AddChunks(uint32_t pack);
-  Status AddDifferences(uint32_t pack);
+  Status AddBased(uint32_t pack);
   // The places [*at, …) that one pass over their pack can read in order.
   Status ReadFrom(size_t* at);
   Status ReadRecord(ByteView record);
@@ -54,7 +54,7 @@ class Replay {
 
   JournalSet journals_;
   std::vector<JournalPlace> places_;
-  std::vector<uint32_t> differing_;  // packs that hold differences
+  std::vector<uint32_t> based_;  // packs that hold chunks with bases
   Counts counts_;
   Catalog* catalog_ = nullptr;
   Batch batch_;

@@ -2,8 +2,8 @@
 //
 // Most were met intact when the packs were scanned. The others are read from where the
 // index says now: what came or was moved since, and what is damaged. A chunk that the
-// index forgets, or places elsewhere meanwhile, is no damage. A difference is damaged with
-// its base.
+// index forgets, or places elsewhere meanwhile, is no damage. What is made from a base is
+// damaged with it.
 //
 // Threads: belongs to one thread.
 // Errors:  those of the catalog and of `before_read`, and a lack of memory or descriptors.
@@ -43,7 +43,7 @@ class ScrubChunks {
   Status Judge(const Suspect& suspect);
   Status ReadSuspects();
   Status JudgeRead(const ChunkRead& read, std::vector<Suspect>* again);
-  // What is told from damaged chunks.
+  // What is made from damaged chunks.
   Status FindBaseless();
   void AddDamaged(const Suspect& suspect, std::string_view why);
 

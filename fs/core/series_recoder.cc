@@ -1,7 +1,10 @@
 #include "fs/core/series_recoder.h"
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
+#include <span>
+#include <tuple>
 #include <utility>
 
 #include "fs/core/chunk_reads.h"
@@ -15,6 +18,11 @@ namespace {
 // likely to be read next stays cheaper to read than as a plain file.
 constexpr double kReadMost = 1.66;
 constexpr double kReadMostNewest = 0.95;
+// A cast takes nothing itself, but its source may have twice its bytes; as a difference, though,
+// that would take thrice.
+constexpr double kReadMostCast = 2.1;
+// That are tried.
+constexpr size_t kSourcesMax = 4;
 // Links of a chain; a reader would take more (chunk_reads.h).
 constexpr size_t kLinksMost = 4;
 static_assert(kLinksMost < kBaseLinksMax);
@@ -45,6 +53,10 @@ class SeriesRecoder::Pass {
 
   Status All(bool eager) {
     RETURN_IF_ERROR(FindHeads());
+    RETURN_IF_ERROR(Casts());
+    std::sort(heads_.begin(), heads_.end(), [](const Head& a, const Head& b) {
+      return std::pair(a.signature, a.content) < std::pair(b.signature, b.content);
+    });
     for (size_t begin = 0; begin < heads_.size();) {
       size_t end = begin + 1;
       while (end < heads_.size() && heads_[end].signature == heads_[begin].signature) ++end;
@@ -60,7 +72,7 @@ class SeriesRecoder::Pass {
   // A chunk that may be recoded, and what it may be told from.
   struct Candidate {
     ChunkTask task;
-    std::vector<ChunkId> bases;  // to be tried in this order
+    std::vector<TensorChunks::Found> bases;  // to be tried in this order
   };
 
   Status GoOn() const {
@@ -72,15 +84,16 @@ class SeriesRecoder::Pass {
     const key::Range table = key::Table(key::kTensorMap);
     for (std::string from = table.begin;;) {
       std::optional<Head> found;
-      Status failed;
       RETURN_IF_ERROR(
           d_.catalog.Scan(from, table.end, [&](std::string_view row_key, std::string_view row) {
             const Result<TensorHead> head = DecodeTensorHead(row);
             // A part without its head, or one that is damaged: fsck's business.
-            found = Head{0, key::Id(row_key), 0};
+            found = Head{.content = key::Id(row_key)};
             if (head.ok() && !head->sketch.empty()) {
               found->signature = head->signature;
               found->base = head->base;
+              found->architecture = head->architecture;
+              found->rounded = RoundedHash(head->sketch);
             }
             return false;
           }));
@@ -89,26 +102,88 @@ class SeriesRecoder::Pass {
       from = key::TensorMap(found->content + 1, 0);
       RETURN_IF_ERROR(GoOn());
     }
-    std::sort(heads_.begin(), heads_.end(), [](const Head& a, const Head& b) {
-      return std::pair(a.signature, a.content) < std::pair(b.signature, b.content);
-    });
     return Status();
+  }
+
+  // Contents of one architecture whose numbers, rounded, are the same, in different types: one
+  // is an export of the other.
+  Status Casts() {
+    const auto key = [](const Head& head) {
+      return std::tuple(head.architecture, head.rounded, head.content);
+    };
+    std::sort(heads_.begin(), heads_.end(),
+              [&](const Head& a, const Head& b) { return key(a) < key(b); });
+    for (size_t begin = 0; begin < heads_.size();) {
+      size_t end = begin + 1;
+      while (end < heads_.size() && heads_[end].architecture == heads_[begin].architecture &&
+             heads_[end].rounded == heads_[begin].rounded)
+        ++end;
+      const std::span<Head> alike = std::span(heads_).subspan(begin, end - begin);
+      begin = end;
+      if (alike.front().architecture == 0) continue;
+      for (Head& head : alike) RETURN_IF_ERROR(CastOne(head, alike));
+    }
+    return Status();
+  }
+
+  Status CastOne(Head& head, std::span<const Head> alike) {
+    if (head.base != 0 || tried_.contains(head.content)) return Status();
+    SeriesStep step;
+    step.content = head.content;
+    for (const Head& other : alike) {
+      // What is made from this one cannot be what it is made from.
+      if (other.signature == head.signature || other.base == head.content) continue;
+      step.bases.push_back(other.content);
+      if (step.bases.size() == kSourcesMax) break;
+    }
+    if (step.bases.empty()) return Status();
+    RETURN_IF_ERROR(CheckRoom());
+    most_ = kReadMostCast;
+    RETURN_IF_ERROR(Content(step));
+    if (recoded_ == 0) {
+      tried_.insert(head.content);
+      return Status();
+    }
+    head.base = step.bases.front();
+    return Note(step.content, head.base);
+  }
+
+  Status CheckRoom() const {
+    RETURN_IF_ERROR(GoOn());
+    if (recoder_.appended_bytes() <= room_bytes_) return Status();
+    return Status(Code::kNoSpace, "the room for recoding is used up");
+  }
+
+  // Another content of the group, or one that is gone: then it is judged anew. What is made from
+  // contents of other signatures is settled.
+  static bool IsSettled(const Head& head, const std::unordered_set<ContentId>& group,
+                        const std::unordered_set<ContentId>& all) {
+    return head.base != 0 && all.contains(head.base) && !group.contains(head.base);
   }
 
   Status Group(std::span<const Head> heads, bool eager) {
     heads = heads.last(std::min(heads.size(), kMembersMax));
     if (!HasWork(heads)) return Status();
+    if (contents_.empty())
+      for (const Head& head : heads_) contents_.insert(head.content);
+    std::unordered_set<ContentId> group;
+    for (const Head& head : heads) group.insert(head.content);
     std::vector<SeriesMember> members;
     for (const Head& one : heads) {
+      if (IsSettled(one, group, contents_)) continue;
       ASSIGN_OR_RETURN(std::optional<TensorHead> head, FindTensorHead(d_.catalog, one.content));
       if (head) members.push_back({one.content, head->base, std::move(head->sketch)});
     }
     for (const SeriesStep& step : PlanSeries(members, eager)) {
       if (step.newest && tried_.contains(step.content)) continue;
-      RETURN_IF_ERROR(GoOn());
-      if (recoder_.appended_bytes() > room_bytes_)
-        return Status(Code::kNoSpace, "the room for recoding is used up");
+      RETURN_IF_ERROR(CheckRoom());
+      most_ = step.newest ? kReadMostNewest : kReadMost;
       RETURN_IF_ERROR(Content(step));
+      if (recoded_ == 0 && step.newest) {
+        tried_.insert(step.content);
+      } else {
+        RETURN_IF_ERROR(Note(step.content, recoded_ == 0 ? step.content : step.bases.front()));
+      }
     }
     return Status();
   }
@@ -123,6 +198,7 @@ class SeriesRecoder::Pass {
   }
 
   Status Content(const SeriesStep& step) {
+    recoded_ = 0;
     ASSIGN_OR_RETURN(std::optional<TensorChunks> chunks,
                      TensorChunks::Open(d_.catalog, step.content));
     if (!chunks) return Status();
@@ -133,8 +209,6 @@ class SeriesRecoder::Pass {
     }
     if (bases.empty()) return Status();
     RETURN_IF_ERROR(FindBases());
-    most_ = step.newest ? kReadMostNewest : kReadMost;
-    recoded_ = 0;
     std::unordered_set<ChunkId, ChunkIdHash> seen;
     std::vector<Candidate> some;
     RETURN_IF_ERROR(chunks->ForEach([&](const TensorChunk& chunk) -> Status {
@@ -144,8 +218,7 @@ class SeriesRecoder::Pass {
       return some.size() < kTasksAtOnce ? Status() : Recode(std::exchange(some, {}));
     }));
     RETURN_IF_ERROR(Recode(std::move(some)));
-    RETURN_IF_ERROR(recoder_.Settle());
-    return Note(step);
+    return recoder_.Settle();
   }
 
   // Chunks that something is told from.
@@ -155,8 +228,7 @@ class SeriesRecoder::Pass {
         ForEachPage(d_.catalog, key::Table(key::kChunk), [&](const RowPage& page) -> Status {
           for (const auto& [row_key, row] : page) {
             const Result<ChunkLocation> location = DecodeLocation(row);
-            if (location.ok() && location->encoding == Encoding::kDifference)
-              bases_.Add(ShortOf(location->base));
+            if (location.ok() && HasBase(location->encoding)) bases_.Add(ShortOf(location->base));
           }
           return GoOn();
         }));
@@ -173,18 +245,19 @@ class SeriesRecoder::Pass {
                                          std::vector<TensorChunks>& bases) {
     if (IsBase(chunk.id)) return std::optional<Candidate>();
     ASSIGN_OR_RETURN(const std::optional<ChunkLocation> from, FindLocation(d_.catalog, chunk.id));
-    if (!from || from->encoding == Encoding::kDifference || from->raw_bytes != chunk.size_bytes)
+    if (!from || HasBase(from->encoding) || from->raw_bytes != chunk.size_bytes)
       return std::optional<Candidate>();
     Candidate candidate;
     candidate.task.id = chunk.id;
     candidate.task.from = *from;
-    candidate.task.elements = ElementsOf(chunk.tensor->dtype, chunk.tensor->big_endian);
+    candidate.task.elements = chunk.elements;
     for (TensorChunks& base : bases) {
-      ASSIGN_OR_RETURN(const std::optional<ChunkId> id, base.Find(chunk));
-      if (!id) continue;
+      ASSIGN_OR_RETURN(const std::optional<TensorChunks::Found> found, base.Find(chunk));
+      if (!found) continue;
       // It did not change.
-      if (*id == chunk.id) return std::optional<Candidate>();
-      candidate.bases.push_back(*id);
+      if (found->id == chunk.id) return std::optional<Candidate>();
+      if (found->elements == chunk.elements || CanCast(found->elements, chunk.elements))
+        candidate.bases.push_back(*found);
     }
     if (candidate.bases.empty()) return std::optional<Candidate>();
     return std::optional<Candidate>(std::move(candidate));
@@ -199,8 +272,9 @@ class SeriesRecoder::Pass {
       ASSIGN_OR_RETURN(const std::optional<ChunkLocation> place, FindLocation(d_.catalog, link));
       if (!place || links > kLinksMost || link == task.id) return size_t{0};
       bytes += place->stored_bytes;
-      if (place->encoding != Encoding::kDifference) break;
-      if (links == 1) likely = kHopeful * place->stored_bytes;
+      if (!HasBase(place->encoding)) break;
+      if (links == 1 && task.base_elements == task.elements)
+        likely = kHopeful * place->stored_bytes;
       link = place->base;
     }
     const double allowed =
@@ -216,7 +290,8 @@ class SeriesRecoder::Pass {
       for (Candidate& candidate : candidates) {
         ChunkTask& task = candidate.task;
         for (task.bytes_max = 0; task.bytes_max == 0 && !candidate.bases.empty();) {
-          task.base = candidate.bases.back();
+          task.base = candidate.bases.back().id;
+          task.base_elements = candidate.bases.back().elements;
           candidate.bases.pop_back();
           ASSIGN_OR_RETURN(task.bytes_max, Allowed(task, task.base));
         }
@@ -238,16 +313,12 @@ class SeriesRecoder::Pass {
     return Status();
   }
 
-  Status Note(const SeriesStep& step) {
-    if (recoded_ == 0 && step.newest) {
-      tried_.insert(step.content);
-      return Status();
-    }
-    ASSIGN_OR_RETURN(std::optional<TensorHead> head, FindTensorHead(d_.catalog, step.content));
+  Status Note(ContentId content, ContentId base) {
+    ASSIGN_OR_RETURN(std::optional<TensorHead> head, FindTensorHead(d_.catalog, content));
     if (!head) return Status();  // its content went meanwhile
-    head->base = recoded_ == 0 ? step.content : step.bases.front();
+    head->base = base;
     Batch batch;
-    batch.Put(key::TensorMap(step.content, 0), EncodeTensorHead(*head));
+    batch.Put(key::TensorMap(content, 0), EncodeTensorHead(*head));
     return d_.catalog.Apply(batch);
   }
 
@@ -257,6 +328,7 @@ class SeriesRecoder::Pass {
   ChunkRecoder recoder_;
   const uint64_t room_bytes_;
   std::vector<Head> heads_;
+  std::unordered_set<ContentId> contents_;  // of all heads
   bool bases_found_ = false;
   IdSet bases_;  // eight bytes of each name
   std::unordered_set<ChunkId, ChunkIdHash> new_bases_;

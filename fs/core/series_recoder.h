@@ -1,14 +1,15 @@
-// Codes what a model's versions have in common: tells the tensors of a stored content from
-// those of another of its signature, where that takes less room.
+// Codes what a model's versions have in common: makes the tensors of a stored content from
+// those of another, where that takes less room.
 //
-// Which from which tensor_series.h plans; here the tensors are found by their names, and
-// their chunks by their places in them. A chunk that others are told from stays as it is,
-// so no chain comes back to its start; and a chain may take as much reading as
-// kReadMost says, no more.
+// An export in another float type is a cast of what it was made from, which is found by
+// equal sketches. Of contents of one signature tensor_series.h plans which is told from
+// which. Here the tensors are found by their names, and their chunks by their places in them. A
+// chunk that others are told from stays as it is, so no chain comes back to its start; and a chain
+// may take as much reading as kReadMost says, no more.
 //
 // Threads: belongs to one thread, the collector's (chunk_recoder.h says why).
 // Errors:  those of the catalog and of the packs; kBusy when `pause` says false.
-// Memory:  24 bytes for each content with tensors, a kilobyte for each of one signature, the
+// Memory:  60 bytes for each content with tensors, a kilobyte for each of one signature, the
 //          maps of a few contents, and eight bytes for each base.
 #pragma once
 
@@ -38,6 +39,8 @@ class SeriesRecoder {
  private:
   struct Head {
     uint64_t signature = 0;
+    uint64_t architecture = 0;
+    uint64_t rounded = 0;  // RoundedHash()
     ContentId content = 0;
     ContentId base = 0;
   };
@@ -45,7 +48,7 @@ class SeriesRecoder {
 
   Dependencies d_;
   const std::function<bool()> pause_;
-  // The newest of runs, which gained nothing: not tried again while they are.
+  // What gained nothing: the newest of runs, and what only looks like an export.
   std::unordered_set<ContentId> tried_;
 };
 

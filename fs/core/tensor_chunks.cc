@@ -3,16 +3,17 @@
 #include <utility>
 
 #include "fs/core/records.h"
-#include "store/codec/elements.h"
+#include "store/codec/difference_steps.h"
 #include "store/format/tensor_regions.h"
 
 namespace varve {
+namespace {
 
-bool HasSteps(const Tensor& tensor) {
-  const ElementType elements = ElementsOf(tensor.dtype, tensor.big_endian);
-  return elements == ElementType::kF16 || elements == ElementType::kBF16 ||
-         elements == ElementType::kF32;
-}
+ElementType ElementsIn(const Tensor& tensor) { return ElementsOf(tensor.dtype, tensor.big_endian); }
+
+bool IsOfFloats(const Tensor& tensor) { return HasSteps(ElementsIn(tensor)); }
+
+}  // namespace
 
 Result<std::optional<TensorChunks>> TensorChunks::Open(Catalog& catalog, ContentId content) {
   ASSIGN_OR_RETURN(const std::optional<std::string> row, catalog.Get(key::Content(content)));
@@ -27,39 +28,42 @@ Result<std::optional<TensorChunks>> TensorChunks::Open(Catalog& catalog, Content
 TensorChunks::TensorChunks(Catalog& catalog, ContentId content, TensorMap map)
     : map_(std::make_shared<const TensorMap>(std::move(map))), recipe_(catalog, content) {
   for (const Tensor& tensor : map_->tensors)
-    if (HasSteps(tensor)) by_name_.emplace(tensor.name, &tensor);
+    if (IsOfFloats(tensor)) by_name_.emplace(tensor.name, &tensor);
 }
 
 Status TensorChunks::ForEach(const std::function<Status(const TensorChunk&)>& visit) {
   for (const Tensor& tensor : map_->tensors) {
-    if (!HasSteps(tensor) || tensor.end_bytes - tensor.begin_bytes < kRegionBytesMin) continue;
+    if (!IsOfFloats(tensor) || tensor.end_bytes - tensor.begin_bytes < kRegionBytesMin) continue;
     for (uint64_t at = tensor.begin_bytes; at < tensor.end_bytes;) {
       ASSIGN_OR_RETURN(const PlacedPiece placed, recipe_.At(at));
       at = placed.end_bytes();
       // What tensors share is cut at the borders of the first of them.
       if (placed.begin_bytes < tensor.begin_bytes || at > tensor.end_bytes || placed.piece.hole())
         continue;
-      RETURN_IF_ERROR(visit({&tensor, placed.begin_bytes - tensor.begin_bytes,
+      RETURN_IF_ERROR(visit({&tensor, ElementsIn(tensor), placed.begin_bytes - tensor.begin_bytes,
                              placed.piece.size_bytes, placed.piece.id}));
     }
   }
   return Status();
 }
 
-Result<std::optional<ChunkId>> TensorChunks::Find(const TensorChunk& like) {
-  const auto found = by_name_.find(like.tensor->name);
-  if (found == by_name_.end()) return std::optional<ChunkId>();
-  const Tensor& tensor = *found->second;
+Result<std::optional<TensorChunks::Found>> TensorChunks::Find(const TensorChunk& like) {
+  using Nothing = std::optional<Found>;
+  const auto named = by_name_.find(like.tensor->name);
+  if (named == by_name_.end()) return Nothing();
+  const Tensor& tensor = *named->second;
+  const ElementType elements = ElementsIn(tensor);
+  const uint64_t width = WidthOf(elements), like_width = WidthOf(like.elements);
   const uint64_t size = tensor.end_bytes - tensor.begin_bytes;
-  if (tensor.dtype != like.tensor->dtype ||
-      size != like.tensor->end_bytes - like.tensor->begin_bytes)
-    return std::optional<ChunkId>();
-  const uint64_t begin = tensor.begin_bytes + like.offset_bytes;
+  if (size / width != (like.tensor->end_bytes - like.tensor->begin_bytes) / like_width)
+    return Nothing();
+  const uint64_t begin = tensor.begin_bytes + like.offset_bytes / like_width * width;
+  if (begin >= tensor.end_bytes) return Nothing();
   ASSIGN_OR_RETURN(const PlacedPiece placed, recipe_.At(begin));
-  if (placed.begin_bytes != begin || placed.piece.size_bytes != like.size_bytes ||
-      placed.piece.hole())
-    return std::optional<ChunkId>();
-  return std::optional<ChunkId>(placed.piece.id);
+  if (placed.begin_bytes != begin || placed.piece.hole() ||
+      placed.piece.size_bytes != like.size_bytes / like_width * width)
+    return Nothing();
+  return Nothing(Found{placed.piece.id, elements});
 }
 
 }  // namespace varve

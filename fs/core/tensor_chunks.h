@@ -13,12 +13,14 @@
 
 #include "fs/core/content_recipe.h"
 #include "fs/core/tensor_rows.h"
+#include "store/codec/elements.h"
 
 namespace varve {
 
 // A chunk that holds nothing but bytes of one tensor of floats.
 struct TensorChunk {
   const Tensor* tensor = nullptr;
+  ElementType elements = ElementType::kBytes;
   uint64_t offset_bytes = 0;  // in the tensor
   uint64_t size_bytes = 0;
   ChunkId id;
@@ -30,8 +32,13 @@ class TensorChunks {
   static Result<std::optional<TensorChunks>> Open(Catalog& catalog, ContentId content);
 
   Status ForEach(const std::function<Status(const TensorChunk&)>& visit);
-  // The chunk at the same place of the tensor of the same name, type and size.
-  Result<std::optional<ChunkId>> Find(const TensorChunk& like);
+  // The chunk that has the same elements of the tensor of the same name; nothing if that is cut
+  // in another way, or has more or fewer.
+  struct Found {
+    ChunkId id;
+    ElementType elements = ElementType::kBytes;
+  };
+  Result<std::optional<Found>> Find(const TensorChunk& like);
 
  private:
   TensorChunks(Catalog& catalog, ContentId content, TensorMap map);
@@ -40,8 +47,5 @@ class TensorChunks {
   std::unordered_map<std::string_view, const Tensor*> by_name_;
   RecipeCursor recipe_;
 };
-
-// Of what differences are made of.
-bool HasSteps(const Tensor& tensor);
 
 }  // namespace varve

@@ -78,6 +78,7 @@ std::string EncodeTensorHead(const TensorHead& head) {
   out.Varint(head.sketch.size());
   for (const uint32_t number : head.sketch) out.U32(number);
   out.Varint(head.base);
+  out.U64(head.architecture);
   return value;
 }
 
@@ -133,7 +134,10 @@ Result<TensorHead> DecodeTensorHead(std::string_view value) {
       parts > kTensorMapBytesMax / kPartBytes + 1)
     return Damaged();
   for (uint64_t i = 0; i < samples; ++i) head.sketch.push_back(in.U32());
-  if (layout == kHeadLayout) head.base = in.Varint();
+  if (layout == kHeadLayout) {
+    head.base = in.Varint();
+    head.architecture = in.U64();
+  }
   if (!in.Done()) return Damaged();
   return head;
 }

@@ -22,7 +22,9 @@ struct TensorHead {
   uint64_t tensors = 0;
   uint32_t parts = 0;
   uint64_t signature = 0;
-  // What its tensors are told from, or were found not to gain by: itself. 0: not judged.
+  uint64_t architecture = 0;  // the same without types; 0 in rows that lack it
+  // What its tensors are made from; itself, if it was found that nothing is gained by any; 0: not
+  // judged.
   ContentId base = 0;
   Sketch sketch;
 };

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string>
 
+#include "store/base/checksum.h"
 #include "store/codec/elements.h"
 
 namespace varve {
@@ -29,19 +30,42 @@ unsigned PartBytes(const Tensor& tensor) {
 
 }  // namespace
 
-uint64_t SignatureOf(const TensorMap& map, const Fingerprinter& fingerprinter) {
+namespace {
+
+uint64_t SumOf(const TensorMap& map, bool types, const Fingerprinter& fingerprinter) {
   uint64_t sum = 0;
   std::string text;
   for (const Tensor& tensor : map.tensors) {
     text.clear();
     ByteWriter out(&text);
     out.Text(tensor.name);
-    out.U8(static_cast<uint8_t>(tensor.dtype));
-    out.Text(tensor.type);
+    if (types) {
+      out.U8(static_cast<uint8_t>(tensor.dtype));
+      out.Text(tensor.type);
+    }
     for (const uint64_t axis : tensor.shape) out.Varint(axis);
     sum += fingerprinter.Hash64(AsBytes(text));
   }
   return sum == 0 ? 1 : sum;
+}
+
+}  // namespace
+
+uint64_t SignatureOf(const TensorMap& map, const Fingerprinter& fingerprinter) {
+  return SumOf(map, /*types=*/true, fingerprinter);
+}
+
+uint64_t ArchitectureOf(const TensorMap& map, const Fingerprinter& fingerprinter) {
+  return SumOf(map, /*types=*/false, fingerprinter);
+}
+
+uint64_t RoundedHash(const Sketch& sketch) {
+  if (sketch.empty()) return 0;
+  std::string text;
+  ByteWriter out(&text);
+  for (const uint32_t bits : sketch)
+    out.U16(static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16));
+  return Checksum64(AsBytes(text));
 }
 
 Result<Sketch> SketchOf(const TensorMap& map, ByteSource& source) {

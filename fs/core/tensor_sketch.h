@@ -19,11 +19,17 @@ inline constexpr size_t kSketchSamples = 128;
 
 // Never 0.
 uint64_t SignatureOf(const TensorMap& map, const Fingerprinter& fingerprinter);
+// The same of names and shapes alone: what is left of a signature in another type.
+uint64_t ArchitectureOf(const TensorMap& map, const Fingerprinter& fingerprinter);
 
 using Sketch = std::vector<uint32_t>;  // the high 32 bits of each number; empty: no floats
 
 // Reads a few bytes of each of some tensors. `source` is the file that the map is of.
 Result<Sketch> SketchOf(const TensorMap& map, ByteSource& source);
+
+// A hash of the numbers, rounded to the nearest of 16 bits as BF16 has them: equal for a model
+// and its export. Of both it says nothing more. 0 for an empty sketch.
+uint64_t RoundedHash(const Sketch& sketch);
 
 // Of the numbers: 16 or 32, which stands for 64 as well.
 unsigned SketchWidthBits(const Sketch& sketch);

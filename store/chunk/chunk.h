@@ -35,8 +35,14 @@ enum class Encoding : uint8_t {
   kRaw = 0,
   kZstd = 1,
   kPlanes = 2,      // byte planes of floats
-  kDifference = 3,  // against another chunk of the same size
+  kDifference = 3,  // floats as steps from those of another chunk of the same size
+  kCast = 4,        // floats that are those of another chunk in another type
 };
+
+// Whether another chunk, the base, is needed to make its bytes.
+constexpr bool HasBase(Encoding encoding) {
+  return encoding == Encoding::kDifference || encoding == Encoding::kCast;
+}
 
 // Where an encoded chunk lies. `offset_bytes` is that of its record's header.
 struct ChunkLocation {
@@ -45,7 +51,7 @@ struct ChunkLocation {
   uint32_t stored_bytes = 0;  // payload, without the record header
   uint32_t raw_bytes = 0;
   Encoding encoding = Encoding::kRaw;
-  ChunkId base{};  // of kDifference: what the bytes are told from; all zero for others
+  ChunkId base{};  // what the bytes are made from; all zero unless HasBase(encoding)
   auto operator<=>(const ChunkLocation&) const = default;
 };
 

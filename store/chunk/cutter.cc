@@ -121,6 +121,12 @@ class ContentCutter final : public Cutter {
   }
 };
 
+// As many elements of four bytes as of two.
+constexpr uint64_t PieceBytes(ElementType elements) {
+  return elements == ElementType::kF32 ? 2 * kBinaryPieceBytes : kBinaryPieceBytes;
+}
+static_assert(PieceBytes(ElementType::kF32) <= kChunkBytesMax);
+
 class RegionCutter final : public Cutter {
  public:
   RegionCutter(std::vector<CutRegion> regions, std::unique_ptr<Cutter> between)
@@ -129,7 +135,8 @@ class RegionCutter final : public Cutter {
   uint32_t Next(uint64_t offset, ByteView window) override {
     const CutRegion* region = AtOrBehind(offset);
     if (region != nullptr && region->begin_bytes <= offset) {
-      const uint64_t piece = kBinaryPieceBytes - (offset - region->begin_bytes) % kBinaryPieceBytes;
+      const uint64_t whole = PieceBytes(region->elements);
+      const uint64_t piece = whole - (offset - region->begin_bytes) % whole;
       return static_cast<uint32_t>(
           std::min({piece, region->end_bytes - offset, uint64_t{window.size()}}));
     }

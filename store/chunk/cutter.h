@@ -37,8 +37,9 @@ struct CutRegion {
 
 // The whole content in pieces of `piece_bytes`, counted from offset 0.
 std::unique_ptr<Cutter> MakeFixedCutter(uint32_t piece_bytes);
-// Each region in pieces of 512 KiB counted from where it begins, so that equal tensors give
-// equal chunks wherever they lie; what lies between as `between` cuts it, but whole up to
+// Each region in pieces of 512 KiB, of 4-byte elements 1 MiB, counted from where it begins: so
+// equal tensors give equal chunks wherever they lie, and those of a tensor in another float type as
+// many elements; what lies between as `between` cuts it, but whole up to
 // 128 KiB. REQUIRES: regions are ascending, disjoint and not empty.
 std::unique_ptr<Cutter> MakeRegionCutter(std::vector<CutRegion> regions,
                                          std::unique_ptr<Cutter> between);

@@ -33,6 +33,7 @@ struct Encoder::State {
   DifferenceEncoder differences;
   std::array<uint8_t, kSampleBytes> sample;
   std::vector<uint8_t> encoded;
+  CastPayload cast;
 
   // The size of `raw` compressed into `encoded`, or 0.
   size_t Compress(ByteView raw) {
@@ -102,6 +103,16 @@ std::optional<EncodedChunk> Encoder::EncodeDifference(ByteView raw, ByteView bas
   return EncodedChunk{Encoding::kDifference, static_cast<uint32_t>(raw.size()), *payload};
 }
 
+std::optional<EncodedChunk> Encoder::EncodeAsCast(ByteView raw, ElementType elements, ByteView base,
+                                                  const ChunkId& base_id,
+                                                  ElementType base_elements) {
+  const std::optional<CastPayload> payload =
+      EncodeCast(raw, elements, base, base_id, base_elements);
+  if (!payload || payload->size() >= raw.size()) return std::nullopt;
+  state_->cast = *payload;
+  return EncodedChunk{Encoding::kCast, static_cast<uint32_t>(raw.size()), state_->cast};
+}
+
 struct Decoder::State {
   StreamDecoder streams;
   PlanesDecoder planes;
@@ -124,6 +135,8 @@ Status Decoder::Decode(Encoding encoding, ByteView payload, MutableBytes out, By
       return state_->planes.Decode(payload, out, state_->streams);
     case Encoding::kDifference:
       return state_->differences.Decode(payload, base, out, state_->streams);
+    case Encoding::kCast:
+      return DecodeCast(payload, base, out);
   }
   return Status(Code::kCorrupt,
                 "unknown encoding " + std::to_string(static_cast<unsigned>(encoding)));

@@ -1,7 +1,8 @@
 // Encodes chunks losslessly, choosing by a quick trial, and decodes them safely.
 //
 // Bytes are kept as one zstd frame or raw; floats also as byte planes, of which only
-// those are coded that gain (planes.h), or as steps from another chunk (difference.h).
+// those are coded that gain (planes.h), as steps from another chunk (difference.h), or as what
+// another chunk is in another type (cast.h).
 //
 // Threads: free functions; an Encoder or Decoder belongs to one thread.
 // Errors:  Decode() fails with kCorrupt on any bytes that no encoder wrote. It
@@ -16,6 +17,7 @@
 #include "store/base/bytes.h"
 #include "store/base/result.h"
 #include "store/chunk/chunk.h"
+#include "store/codec/cast.h"
 #include "store/codec/difference.h"
 #include "store/codec/elements.h"
 #include "store/codec/planes.h"
@@ -46,6 +48,9 @@ class Encoder {
   // REQUIRES: `base`, of the name `base_id`, is as long as `raw`.
   std::optional<EncodedChunk> EncodeDifference(ByteView raw, ByteView base, const ChunkId& base_id,
                                                ElementType elements, size_t bytes_max);
+  // As a cast; nothing when it is none.
+  std::optional<EncodedChunk> EncodeAsCast(ByteView raw, ElementType elements, ByteView base,
+                                           const ChunkId& base_id, ElementType base_elements);
 
  private:
   struct State;
@@ -60,8 +65,8 @@ class Decoder {
   Decoder& operator=(const Decoder&) = delete;
 
   // REQUIRES: out.size() is the chunk's raw size; `payload` does not overlap `out`,
-  // except that a raw payload may be `out` itself. `base` is what BaseOf(payload) names, for
-  // kDifference alone, and overlaps neither.
+  // except that a raw payload may be `out` itself. `base` is what BaseOf(payload) names, where
+  // HasBase(encoding), and overlaps neither.
   Status Decode(Encoding encoding, ByteView payload, MutableBytes out, ByteView base = {});
 
   // The floats of a kPlanes payload in fewer bytes, from its start alone: see

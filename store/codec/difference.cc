@@ -143,9 +143,9 @@ bool Places(ByteView gaps, size_t count, size_t changed, std::vector<uint32_t>* 
 
 Result<ChunkId> BaseOf(ByteView payload) {
   ChunkId id;
-  if (payload.size() < kBaseBytes) return Corrupt("difference without a base");
+  if (payload.size() < kBaseBytes) return Corrupt("payload without a base");
   std::copy_n(payload.begin(), kBaseBytes, id.bytes.begin());
-  if (id == ChunkId{}) return Corrupt("difference without a base");
+  if (id == ChunkId{}) return Corrupt("payload without a base");
   return id;
 }
 

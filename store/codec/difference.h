@@ -21,7 +21,7 @@
 
 namespace varve {
 
-// The base of a kDifference payload, from its first kBaseBytes bytes.
+// The base of a payload that HasBase(encoding), from its first kBaseBytes bytes.
 inline constexpr size_t kBaseBytes = sizeof(ChunkId::bytes);
 Result<ChunkId> BaseOf(ByteView payload);
 

@@ -34,8 +34,8 @@ RecordName ReadName(ByteReader& reader) {
   return name;
 }
 
-bool HasBase(const TableEntry& entry) {
-  return entry.type == RecordType::kChunk && entry.encoding == Encoding::kDifference;
+bool NamesBase(const TableEntry& entry) {
+  return entry.type == RecordType::kChunk && HasBase(entry.encoding);
 }
 
 bool SizesHold(const RecordHeader& header) {
@@ -151,7 +151,7 @@ void EncodeTableEntry(const TableEntry& entry, std::string* table) {
   writer.U32(entry.stored_bytes);
   writer.U32(entry.raw_bytes);
   writer.Raw(entry.name);
-  if (HasBase(entry)) writer.Raw(entry.base.bytes);
+  if (NamesBase(entry)) writer.Raw(entry.base.bytes);
 }
 
 Result<std::vector<TableEntry>> DecodeTable(ByteView bytes, uint64_t end_bytes) {
@@ -168,7 +168,7 @@ Result<std::vector<TableEntry>> DecodeTable(ByteView bytes, uint64_t end_bytes) 
     entry.stored_bytes = reader.U32();
     entry.raw_bytes = reader.U32();
     entry.name = ReadName(reader);
-    if (HasBase(entry)) entry.base.bytes = ReadName(reader);
+    if (NamesBase(entry)) entry.base.bytes = ReadName(reader);
     const uint64_t end = uint64_t{entry.offset_bytes} + kHeaderBytes + entry.stored_bytes;
     if (!reader.ok() || entry.offset_bytes % kRecordAlignment != 0 ||
         entry.offset_bytes < end_of_previous || end > end_bytes) {

@@ -29,7 +29,7 @@ inline constexpr uint32_t kHeaderBytes = 64;  // file header, record header, tra
 inline constexpr uint32_t kRecordAlignment = 64;
 inline constexpr uint32_t kBlockBytes = 4096;
 inline constexpr uint32_t kTableEntryBytes = 32;
-inline constexpr uint32_t kTableBaseBytes = 16;  // more, of a difference
+inline constexpr uint32_t kTableBaseBytes = 16;  // more, where there is a base
 inline constexpr uint32_t kJournalBytesMax = 64u << 20;
 // Keeps every offset below 4 GiB, with a journal and a table behind it.
 inline constexpr uint32_t kPackBytesTargetMax = 1u << 30;
@@ -76,7 +76,7 @@ struct TableEntry {
   uint32_t stored_bytes = 0;
   uint32_t raw_bytes = 0;
   RecordName name{};
-  ChunkId base{};  // of a chunk that is a difference; else all zero
+  ChunkId base{};  // of a chunk that has one; else all zero
 };
 
 struct Trailer {
@@ -105,7 +105,7 @@ Result<Trailer> DecodeTrailer(ByteView bytes, uint32_t pack, const Fingerprinter
 constexpr bool IsPossible(const ChunkLocation& location) {
   return location.pack != 0 && location.raw_bytes >= 1 && location.raw_bytes <= kChunkBytesMax &&
          location.stored_bytes <= location.raw_bytes &&
-         (location.encoding == Encoding::kDifference) == (location.base != ChunkId{});
+         HasBase(location.encoding) == (location.base != ChunkId{});
 }
 
 // "0000002a.pack", and back; 0 when it is no name of a pack.

@@ -218,7 +218,7 @@ Status PackScanner::ScanRecord(const RecordHeader& header, bool verify_payload) 
   }
   if (header.type == RecordType::kJournal) return TellJournal(header, payload);
   ChunkId base;
-  if (header.encoding == Encoding::kDifference) {
+  if (HasBase(header.encoding)) {
     const Result<ChunkId> named = BaseOf(payload);
     if (!named.ok()) {
       Damage(header.offset_bytes, std::string(named.status().context()));

@@ -46,7 +46,7 @@ struct ChunkRead {
   ChunkLocation location;
   MutableBytes out;    // exactly location.raw_bytes
   Status status = {};  // filled in by Read()
-  ByteView base = {};  // of a difference: the bytes of location.base, as many
+  ByteView base = {};  // where there is one: all of location.base
 };
 
 struct JournalInfo {
@@ -97,8 +97,8 @@ class PackStore {
 
   // Stores one chunk and says where. The bytes are copied before returning, and
   // are durable only after a later Sync().
-  // REQUIRES: `chunk` was encoded from bytes that hash to `id`. Of a difference the caller
-  // sees to it that its base stays as long as it does.
+  // REQUIRES: `chunk` was encoded from bytes that hash to `id`. The caller sees to it that
+  // its base, if it has one, stays as long as it does.
   virtual Result<ChunkLocation> Append(const ChunkId& id, const EncodedChunk& chunk,
                                        RoomFor room) = 0;
 
@@ -171,8 +171,8 @@ class PackStore {
     // Comes before each read from the pack; may wait. A failure ends the scan with it.
     std::function<Status(uint64_t bytes)> before_read;
   };
-  // `verify_payload` also decodes every chunk and checks its name (but for differences, of
-  // which the hash of the payload has to do: their bases lie elsewhere), and reads what the
+  // `verify_payload` also decodes every chunk and checks its name (but for those that
+  // have a base, of which the hash of the payload has to do), and reads what the
   // next mount would find: the file that has the pack's name now, read past the page cache.
   // A sealed one that became shorter is damaged.
   virtual Status Scan(uint32_t pack, bool verify_payload, const ScanSink& sink) = 0;

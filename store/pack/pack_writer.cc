@@ -25,7 +25,7 @@ Result<ChunkLocation> PackWriter::Append(RecordType type, const RecordName& name
                                          const EncodedChunk& chunk, RoomFor room) {
   const auto stored_bytes = static_cast<uint32_t>(chunk.payload.size());
   ChunkId base;
-  if (type == RecordType::kChunk && chunk.encoding == Encoding::kDifference) {
+  if (type == RecordType::kChunk && HasBase(chunk.encoding)) {
     ASSIGN_OR_RETURN(base, BaseOf(chunk.payload));
   }
   const uint64_t payload_hash = fingerprinter_.Hash64(chunk.payload);

@@ -20,10 +20,10 @@ std::string Where(const ChunkLocation& location) {
 Status DecodeChunk(const ChunkRead& read, ByteView payload, const Fingerprinter& fingerprinter,
                    Decoder& decoder) {
   // Without its base it would be told from something else.
-  if (read.location.encoding == Encoding::kDifference) {
+  if (HasBase(read.location.encoding)) {
     const Result<ChunkId> base = BaseOf(payload);
-    if (!base.ok() || *base != read.location.base || read.base.size() != read.out.size())
-      return Status(Code::kCorrupt, Where(read.location) + ": a difference without its base");
+    if (!base.ok() || *base != read.location.base || read.base.empty())
+      return Status(Code::kCorrupt, Where(read.location) + ": read without its base");
   }
   const Status status = decoder.Decode(read.location.encoding, payload, read.out, read.base);
   if (!status.ok()) {

@@ -20,7 +20,7 @@ Result<ChunkLocation> MemoryPacks::Append(const ChunkId&, const EncodedChunk& ch
   appended_bytes_ += chunk.payload.size();
   const auto offset = static_cast<uint32_t>(records_.size() + 1);
   ChunkId base;
-  if (chunk.encoding == Encoding::kDifference) {
+  if (HasBase(chunk.encoding)) {
     ASSIGN_OR_RETURN(base, BaseOf(chunk.payload));
   }
   records_[offset] = {chunk.encoding, std::string(AsText(chunk.payload)), false};
