@@ -3,7 +3,7 @@
 namespace varve {
 
 Result<Completeness> CheckCompleteness(ByteSource& source) {
-  for (const auto check : {CheckSafetensors, CheckTorchZip}) {
+  for (const auto check : {CheckSafetensors, CheckDistcp, CheckTorchZip}) {
     ASSIGN_OR_RETURN(const std::optional<Completeness> recognised, check(source));
     if (recognised) return *recognised;
   }

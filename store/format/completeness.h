@@ -28,7 +28,7 @@ enum class ContentFormat : uint8_t {
   kNpy = 3,
   kNpz = 4,
   kGguf = 5,
-  kDistcp = 6,
+  kDistcp = 6,  // but for this one, which is whole if its last zip is
 };
 
 struct Completeness {
@@ -41,6 +41,7 @@ Result<Completeness> CheckCompleteness(ByteSource& source);
 
 // The formats one by one; nothing when it is another format.
 Result<std::optional<Completeness>> CheckSafetensors(ByteSource& source);
+Result<std::optional<Completeness>> CheckDistcp(ByteSource& source);
 Result<std::optional<Completeness>> CheckTorchZip(ByteSource& source);
 
 }  // namespace varve

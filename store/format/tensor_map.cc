@@ -30,7 +30,8 @@ unsigned ElementBytes(DType dtype) { return FactsOf(dtype).bytes; }
 std::string_view DTypeName(DType dtype) { return FactsOf(dtype).name; }
 
 Result<TensorMap> ReadTensorMap(ByteSource& source) {
-  for (const auto read : {ReadSafetensorsMap, ReadNpyMap, ReadNpzMap, ReadTorchZipMap}) {
+  for (const auto read :
+       {ReadSafetensorsMap, ReadNpyMap, ReadNpzMap, ReadDistcpMap, ReadTorchZipMap, ReadGgufMap}) {
     ASSIGN_OR_RETURN(std::optional<TensorMap> map, read(source));
     if (map) return *std::move(map);
   }

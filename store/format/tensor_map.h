@@ -90,6 +90,8 @@ Result<TensorMap> ReadTensorMap(ByteSource& source);
 Result<std::optional<TensorMap>> ReadSafetensorsMap(ByteSource& source);
 Result<std::optional<TensorMap>> ReadNpyMap(ByteSource& source);
 Result<std::optional<TensorMap>> ReadNpzMap(ByteSource& source);
+Result<std::optional<TensorMap>> ReadDistcpMap(ByteSource& source);
 Result<std::optional<TensorMap>> ReadTorchZipMap(ByteSource& source);
+Result<std::optional<TensorMap>> ReadGgufMap(ByteSource& source);
 
 }  // namespace varve
