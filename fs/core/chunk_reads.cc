@@ -94,7 +94,7 @@ class Reads {
     ReadApart(plain, [&](std::span<ChunkRead> copies) { (void)packs_.Read(copies, from_); });
   }
 
-  void ReadMade(std::vector<ChunkRead*> reads, size_t links) {
+  void ReadMade(const std::vector<ChunkRead*>& reads, size_t links) {
     if (reads.empty()) return;
     if (links == kBaseLinksMax) {
       for (ChunkRead* read : reads)

@@ -22,7 +22,7 @@ std::string TensorPickle(uint8_t count) {
          "K\x01\x85\x89}tR.";
 }
 
-std::string Saved(uint8_t count, ZipBuilder::Options options = {}) {
+std::string Saved(uint8_t count, const ZipBuilder::Options& options = {}) {
   ZipBuilder zip(options);
   zip.Add("archive/data.pkl", TensorPickle(count));
   zip.Add("archive/data/0", std::string(count * sizeof(float), static_cast<char>(count)));
@@ -49,7 +49,8 @@ TEST(DistcpMap, EachZipIsATensor) {
     for (const bool descriptors : {false, true}) {
       const ZipBuilder::Options options{.zip64 = zip64, .descriptors = descriptors, .comment = ""};
       std::string file;
-      for (const uint8_t count : std::initializer_list<uint8_t>{10, 20, 30}) file += Saved(count, options);
+      for (const uint8_t count : std::initializer_list<uint8_t>{10, 20, 30})
+        file += Saved(count, options);
       EXPECT_EQ(VerdictOf(file).format, ContentFormat::kDistcp);
       EXPECT_TRUE(VerdictOf(file).complete) << VerdictOf(file).reason;
       const TensorMap map = MapOf(file);

@@ -216,7 +216,9 @@ TEST(LmdbTest, AnyDamageIsReportedOrHarmless) {
     const size_t at = random.Below(damaged.size());
     // Two pages alone are what a power cut may leave of a new one (volume.cc knows better).
     if (kind == 0) damaged.resize(std::max<size_t>(at, 3 * 4096));
-    if (kind == 1) std::fill_n(damaged.begin() + at, std::min<size_t>(512, damaged.size() - at), 0);
+    if (kind == 1)
+      std::fill_n(damaged.begin() + static_cast<ptrdiff_t>(at),
+                  std::min<size_t>(512, damaged.size() - at), 0);
     // Its metadata and the heads of its pages are what LMDB follows.
     if (kind == 2)
       damaged[random.Below(2) * 4096 + random.Below(256)] ^=
@@ -257,7 +259,7 @@ TEST(LmdbTest, WhatLmdbWritesIsInOrder) {
     if (round % 20 == 19)
       for (int i = 1; i <= 300; ++i)
         for (uint64_t k = at; k < at + 20; ++k) {
-          const std::string key = std::string(i, 'k') + std::to_string(k);
+          const std::string key = std::string(static_cast<size_t>(i), 'k') + std::to_string(k);
           changes[key] = {key, {}};
         }
     std::vector<Batch::Change> ordered;
