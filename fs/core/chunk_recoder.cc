@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <optional>
-#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "fs/core/chunk_reads.h"
@@ -103,14 +103,40 @@ std::optional<EncodedChunk> ChunkRecoder::EncodeFrom(ByteView raw, ByteView base
 
 EncodedChunk ChunkRecoder::EncodeAlone(ByteView raw) { return encoder_.Encode(raw, Guess(raw)); }
 
+Result<bool> ChunkRecoder::HasEnd(const Placed& chunk, const Places& settled) {
+  ChunkId link = chunk.to.base;
+  for (size_t links = 1; links < kBaseLinksMax; ++links) {
+    if (link == chunk.id) return false;
+    std::optional<ChunkLocation> place;
+    if (const auto known = settled.find(link); known != settled.end()) {
+      place = known->second;
+    } else {
+      ASSIGN_OR_RETURN(place, FindLocation(catalog_, link));
+    }
+    if (!place) return false;
+    if (!HasBase(place->encoding)) return true;
+    link = place->base;
+  }
+  return false;
+}
+
 Status ChunkRecoder::Settle() {
   const std::vector<Placed> placed = std::exchange(placed_, {});
   if (placed.empty()) return Status();
   RETURN_IF_ERROR(packs_.Sync());
   Batch batch;
+  Places settled;
+  std::unordered_set<ChunkId, ChunkIdHash> bases;
   for (const Placed& chunk : placed) {
     ASSIGN_OR_RETURN(const std::optional<ChunkLocation> now, FindLocation(catalog_, chunk.id));
-    if (now != chunk.from) continue;
+    if (now != chunk.from || settled.contains(chunk.id)) continue;
+    if (HasBase(chunk.to.encoding)) {
+      if (bases.contains(chunk.id)) continue;
+      ASSIGN_OR_RETURN(const bool ends, HasEnd(chunk, settled));
+      if (!ends) continue;
+      bases.insert(chunk.to.base);
+    }
+    settled.emplace(chunk.id, chunk.to);
     batch.Put(key::Chunk(chunk.id), EncodeLocation(chunk.to));
     ++counts_.chunks;
     counts_.bytes_before += chunk.from.stored_bytes;

@@ -13,6 +13,7 @@
 
 #include <optional>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "index/catalog.h"
@@ -42,7 +43,9 @@ class ChunkRecoder {
 
   // REQUIRES: each chunk once between two calls of Settle().
   Status Recode(std::span<ChunkTask> tasks);
-  // Until here all is as it was. A chunk that has got another place meanwhile keeps that.
+  // Until here all is as it was. A chunk that has got another place meanwhile keeps that; so does
+  // one whose bases would lead back to it, or too far. REQUIRES: nothing in the index is made from
+  // the chunks that get a base.
   Status Settle();
 
   const Counts& counts() const { return counts_; }
@@ -54,6 +57,10 @@ class ChunkRecoder {
     ChunkLocation from, to;
   };
 
+  using Places = std::unordered_map<ChunkId, ChunkLocation, ChunkIdHash>;
+  // Whether the bases of `chunk` end, in few links, and not in itself. `settled`: what goes before
+  // the index.
+  Result<bool> HasEnd(const Placed& chunk, const Places& settled);
   Status RecodeOne(ByteView raw, ByteView base, ChunkTask* task);
   EncodedChunk EncodeAlone(ByteView raw);
   std::optional<EncodedChunk> EncodeFrom(ByteView raw, ByteView base, const ChunkTask& task);

@@ -218,6 +218,7 @@ class SeriesRecoder::Pass {
       return some.size() < kTasksAtOnce ? Status() : Recode(std::exchange(some, {}));
     }));
     RETURN_IF_ERROR(Recode(std::move(some)));
+    unsettled_.clear();
     return recoder_.Settle();
   }
 
@@ -287,21 +288,29 @@ class SeriesRecoder::Pass {
     for (auto& candidate : candidates) std::reverse(candidate.bases.begin(), candidate.bases.end());
     while (!candidates.empty()) {
       std::vector<ChunkTask> tasks;
+      // Of these one must not be made from another, which may be made from it.
+      std::unordered_set<ChunkId, ChunkIdHash> ids, bases;
       for (Candidate& candidate : candidates) {
         ChunkTask& task = candidate.task;
         for (task.bytes_max = 0; task.bytes_max == 0 && !candidate.bases.empty();) {
           task.base = candidate.bases.back().id;
           task.base_elements = candidate.bases.back().elements;
           candidate.bases.pop_back();
+          const bool is_base = bases.contains(task.id) || IsBase(task.id);
+          if (is_base || ids.contains(task.base) || unsettled_.contains(task.base)) continue;
           ASSIGN_OR_RETURN(task.bytes_max, Allowed(task, task.base));
         }
-        if (task.bytes_max > 0) tasks.push_back(task);
+        if (task.bytes_max == 0) continue;
+        ids.insert(task.id);
+        bases.insert(task.base);
+        tasks.push_back(task);
       }
       RETURN_IF_ERROR(recoder_.Recode(tasks));
       std::unordered_set<ChunkId, ChunkIdHash> done;
       for (const ChunkTask& task : tasks) {
         if (!task.done) continue;
         done.insert(task.id);
+        unsettled_.insert(task.id);
         new_bases_.insert(task.base);
         ++recoded_;
       }
@@ -332,6 +341,7 @@ class SeriesRecoder::Pass {
   bool bases_found_ = false;
   IdSet bases_;  // eight bytes of each name
   std::unordered_set<ChunkId, ChunkIdHash> new_bases_;
+  std::unordered_set<ChunkId, ChunkIdHash> unsettled_;  // recoded, of the content at hand
   double most_ = 0;
   size_t recoded_ = 0;  // chunks of the content that is at hand
 };

@@ -165,6 +165,27 @@ class Differences(MountTestCase):
         self.check_all()
         self.assertLess(self.packs_bytes(), 0.9 * len(narrow))
 
+    def test_tensors_that_changed_their_names(self):
+        """Each of two chunks could be made from the other; one of them is."""
+        values = numpy.random.default_rng(harness.seed())
+        tensors = [values.normal(0, 0.02, (512, 512)).astype(numpy.float32)]
+        for _ in range(5):
+            tensors.append((tensors[-1] + values.normal(0, 1e-5, (512, 512))).astype(numpy.float32))
+        for round_ in range(6):
+            names = [f"layer.{(i * 5 + round_) % 6}" for i in range(6)]
+            if round_ == 5:
+                names.reverse()
+            name = f"{round_}.safetensors"
+            # The same places in each file, whatever they hold.
+            self.saved[name] = safetensors(dict(sorted(zip(names, tensors))))
+            write_file(self.at(name), self.saved[name])
+        self.mount.sync()
+        for _ in range(3):
+            self.gc()
+            self.check()
+        self.mount.kill_and_remount()
+        self.check_all()
+
     def test_killed_while_it_recodes(self):
         self.save_series(steps=6)
         for round_ in range(8):
