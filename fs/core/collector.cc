@@ -303,8 +303,9 @@ Status Collector::RunChunks(const CollectContents& contents, bool thorough, Coll
     EnterStep("bases");
     CollectBases bases(d_.tree.catalog(), d_.packs, go_on);
     const Result<uint64_t> freed = bases.Run(chunks.orphans(), purged);
-    // Without room for it they stay, as they were.
-    if (!freed.ok() && freed.status().code() != Code::kNoSpace) return freed.status();
+    // Without room for it they stay, as they were; but what was purged is not moved elsewhere.
+    const bool may_stay = freed.status().code() == Code::kNoSpace && purged.empty();
+    if (!freed.ok() && !may_stay) return freed.status();
     if (!freed.ok() || *freed > 0) {
       ASSIGN_OR_RETURN(removed, chunks.Sweep(apply));
     }

@@ -24,8 +24,9 @@ Result<ChunkLocation> MemoryPacks::Append(const ChunkId&, const EncodedChunk& ch
     ASSIGN_OR_RETURN(base, BaseOf(chunk.payload));
   }
   records_[offset] = {chunk.encoding, std::string(AsText(chunk.payload)), false};
-  return ChunkLocation{1, offset, static_cast<uint32_t>(chunk.payload.size()), chunk.raw_bytes,
-                       chunk.encoding, base};
+  return ChunkLocation{
+      1,   offset, static_cast<uint32_t>(chunk.payload.size()), chunk.raw_bytes, chunk.encoding,
+      base};
 }
 
 Status MemoryPacks::AppendJournal(uint64_t, ByteView, RoomFor) { return {}; }
@@ -53,8 +54,8 @@ Status MemoryPacks::ReadOne(ChunkRead& read) {
   if (found == records_.end()) return Status(Code::kCorrupt, "no such chunk");
   if (found->second.damaged) return Status(Code::kCorrupt, "damaged by the test");
   Decoder decoder;
-  RETURN_IF_ERROR(decoder.Decode(found->second.encoding, AsBytes(found->second.payload), read.out,
-                                 read.base));
+  RETURN_IF_ERROR(
+      decoder.Decode(found->second.encoding, AsBytes(found->second.payload), read.out, read.base));
   if (verify_ && fingerprinter_.Name(read.out) != read.id)
     return Status(Code::kCorrupt, "another chunk");
   return {};

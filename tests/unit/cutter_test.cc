@@ -196,40 +196,45 @@ std::vector<uint64_t> EndsOf(const std::vector<CutRegion>& regions, ByteView byt
 
 TEST(RegionCutter, CutsAtTheEdgesAndFromTheBeginningOfEach) {
   const std::vector<uint8_t> noise = RandomBytes(3u << 20, 5);
-  const std::vector<CutRegion> regions = {{100, 100 + 600 * kKiB, ElementType::kF32},
-                                          {100 + 600 * kKiB, 1000 * kKiB, ElementType::kBytes},
-                                          {1001 * kKiB, 2000 * kKiB, ElementType::kBF16}};
+  const std::vector<CutRegion> regions = {{100, 100 + 1200 * kKiB, ElementType::kF32},
+                                          {100 + 1200 * kKiB, 1400 * kKiB, ElementType::kBytes},
+                                          {1401 * kKiB, 2400 * kKiB, ElementType::kBF16}};
   const std::vector<uint64_t> ends = EndsOf(regions, noise);
-  const std::vector<uint64_t> first = {100,         100 + 512 * kKiB, 100 + 600 * kKiB, 1000 * kKiB,
-                                       1001 * kKiB, 1513 * kKiB,      2000 * kKiB};
+  const std::vector<uint64_t> first = {100,         100 + 1024 * kKiB, 100 + 1200 * kKiB,
+                                       1400 * kKiB, 1401 * kKiB,       1913 * kKiB,
+                                       2400 * kKiB};
   ASSERT_GT(ends.size(), first.size());
   EXPECT_TRUE(std::equal(first.begin(), first.end(), ends.begin()));
   EXPECT_EQ(ends.back(), noise.size());
 
   const auto cutter = MakeRegionCutter(regions, MakeContentCutter());
   EXPECT_EQ(cutter->ElementsAt(0), ElementType::kBytes);
-  EXPECT_EQ(cutter->ElementsAt(1001 * kKiB), ElementType::kBF16);
+  EXPECT_EQ(cutter->ElementsAt(1401 * kKiB), ElementType::kBF16);
   EXPECT_EQ(cutter->ElementsAt(100), ElementType::kF32) << "also behind a later offset";
-  EXPECT_EQ(cutter->ElementsAt(2000 * kKiB), ElementType::kBytes);
+  EXPECT_EQ(cutter->ElementsAt(2400 * kKiB), ElementType::kBytes);
   // From the middle, as after a change, the same boundaries come out.
-  EXPECT_EQ(cutter->Next(100 + 512 * kKiB, ByteView(noise).first(1u << 20)), 88 * kKiB);
+  EXPECT_EQ(cutter->Next(100 + 1024 * kKiB, ByteView(noise).first(1u << 20)), 176 * kKiB);
 }
 
 TEST(RegionCutter, EqualRegionsGiveEqualChunksWhereverTheyLie) {
   const std::vector<uint8_t> tensor = RandomBytes(1300 * kKiB, 6);
-  const auto names = [&](size_t begin, size_t behind) {
+  const auto names = [&](size_t begin, size_t behind, ElementType elements) {
     std::vector<uint8_t> file = RandomBytes(begin, begin);
     file.insert(file.end(), tensor.begin(), tensor.end());
     file.resize(file.size() + behind, 7);
     const auto cutter =
-        MakeRegionCutter({{begin, begin + tensor.size(), ElementType::kF32}}, MakeContentCutter());
+        MakeRegionCutter({{begin, begin + tensor.size(), elements}}, MakeContentCutter());
     return Names(CutAll(*cutter, file), file);
   };
-  const std::set<ChunkId> a = names(64, 0);
-  const std::set<ChunkId> b = names(70'001, 200'000);
-  std::vector<ChunkId> both;
-  std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(both));
-  EXPECT_EQ(both.size(), 3u);
+  // As many elements of either type.
+  for (const auto& [elements, count] :
+       {std::pair(ElementType::kF32, size_t{2}), std::pair(ElementType::kBF16, size_t{3})}) {
+    const std::set<ChunkId> a = names(64, 0, elements);
+    const std::set<ChunkId> b = names(70'001, 200'000, elements);
+    std::vector<ChunkId> both;
+    std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(both));
+    EXPECT_EQ(both.size(), count);
+  }
 }
 
 }  // namespace
