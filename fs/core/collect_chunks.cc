@@ -1,6 +1,5 @@
 #include "fs/core/collect_chunks.h"
 
-#include <cstring>
 #include <unordered_map>
 
 #include "fs/core/content_recipe.h"
@@ -13,12 +12,6 @@ constexpr uint64_t kRecordAlignment = 64;
 constexpr uint64_t kTableEntryBytes = 32;
 constexpr uint64_t kTableBaseBytes = 16;
 constexpr size_t kAtOnce = 256;
-
-uint64_t ShortOf(const ChunkId& id) {
-  uint64_t value = 0;
-  std::memcpy(&value, id.bytes.data(), sizeof(value));
-  return value;
-}
 
 uint64_t RoomOf(const ChunkLocation& location) {
   const uint64_t record = kRecordHeaderBytes + location.stored_bytes;
@@ -36,7 +29,7 @@ Status CollectChunks::Mark(const std::function<bool(ContentId)>& is_dead) {
           if (is_dead(key::Id(row_key))) continue;
           ASSIGN_OR_RETURN(const RecipeSegment segment, DecodeSegment(key::Offset(row_key), row));
           for (const Piece& piece : segment.pieces)
-            if (!piece.hole()) live_.Add(ShortOf(piece.id));
+            if (!piece.hole()) live_.Add(ShortName(piece.id));
         }
         return pause_() ? Status() : Status(Code::kBusy, "the collection was stopped");
       }));
@@ -69,7 +62,8 @@ Status CollectChunks::FindBases() {
         for (const auto& [row_key, row] : page) {
           ASSIGN_OR_RETURN(const ChunkLocation location, DecodeLocation(row));
           if (!HasBase(location.encoding)) continue;
-          if (!gone_.contains(ShortOf(key::ChunkOf(row_key)))) bases_.Add(ShortOf(location.base));
+          if (!gone_.contains(ShortName(key::ChunkOf(row_key))))
+            bases_.Add(ShortName(location.base));
         }
         return pause_() ? Status() : Status(Code::kBusy, "the collection was stopped");
       });
@@ -93,7 +87,7 @@ Status CollectChunks::SweepPage(const RowPage& page, bool apply) {
       ++removed_.chunks;
       removed_.bytes += RoomOf(location);
       bases_freed_ |= HasBase(location.encoding);
-      if (!apply) gone_.insert(ShortOf(id));
+      if (!apply) gone_.insert(ShortName(id));
       dead.erase(id);
     }
     for (const auto& [id, location] : dead) count(location);
@@ -104,9 +98,9 @@ Status CollectChunks::SweepPage(const RowPage& page, bool apply) {
   for (const auto& [row_key, row] : page) {
     ASSIGN_OR_RETURN(const ChunkLocation location, DecodeLocation(row));
     const ChunkId id = key::ChunkOf(row_key);
-    if (gone_.contains(ShortOf(id))) continue;
-    const bool live = live_.Has(ShortOf(id));
-    if (live || bases_.Has(ShortOf(id))) {
+    if (gone_.contains(ShortName(id))) continue;
+    const bool live = live_.Has(ShortName(id));
+    if (live || bases_.Has(ShortName(id))) {
       if (!live) orphans_.push_back({id, location});
       count(location);
       continue;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "fs/core/fsck_chunks.h"
 #include "store/base/log.h"
@@ -14,9 +13,7 @@ namespace {
 // Names are hashes; of two places of one chunk only one may be intact.
 uint64_t HashOfPlace(const ChunkId& id, const ChunkLocation& location) {
   constexpr uint64_t kOdd = 0x9e3779b97f4a7c15;
-  uint64_t name = 0;
-  std::memcpy(&name, id.bytes.data(), sizeof(name));
-  return name ^ ((uint64_t{location.pack} << 32 | location.offset_bytes) * kOdd);
+  return ShortName(id) ^ ((uint64_t{location.pack} << 32 | location.offset_bytes) * kOdd);
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 #include "fs/core/series_recoder.h"
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 #include <span>
 #include <tuple>
@@ -33,12 +32,6 @@ constexpr double kKept = 0.99;
 constexpr double kHopeful = 0.6;
 // Of one signature; earlier ones are left as they are.
 constexpr size_t kMembersMax = 1u << 14;
-
-uint64_t ShortOf(const ChunkId& id) {
-  uint64_t value = 0;
-  std::memcpy(&value, id.bytes.data(), sizeof(value));
-  return value;
-}
 
 }  // namespace
 
@@ -229,7 +222,7 @@ class SeriesRecoder::Pass {
         ForEachPage(d_.catalog, key::Table(key::kChunk), [&](const RowPage& page) -> Status {
           for (const auto& [row_key, row] : page) {
             const Result<ChunkLocation> location = DecodeLocation(row);
-            if (location.ok() && HasBase(location->encoding)) bases_.Add(ShortOf(location->base));
+            if (location.ok() && HasBase(location->encoding)) bases_.Add(ShortName(location->base));
           }
           return GoOn();
         }));
@@ -238,7 +231,7 @@ class SeriesRecoder::Pass {
   }
 
   bool IsBase(const ChunkId& id) const {
-    return bases_.Has(ShortOf(id)) || new_bases_.contains(id);
+    return bases_.Has(ShortName(id)) || new_bases_.contains(id);
   }
 
   // Nothing for a chunk that stays as it is.

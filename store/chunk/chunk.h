@@ -22,12 +22,15 @@ struct ChunkId {
   auto operator<=>(const ChunkId&) const = default;
 };
 
+// Eight bytes of the name: for sets in which it does no harm that two may share them.
+inline uint64_t ShortName(const ChunkId& id) {
+  uint64_t word;
+  std::memcpy(&word, id.bytes.data(), sizeof(word));
+  return word;
+}
+
 struct ChunkIdHash {
-  size_t operator()(const ChunkId& id) const {
-    uint64_t word;
-    std::memcpy(&word, id.bytes.data(), sizeof(word));
-    return static_cast<size_t>(word);
-  }
+  size_t operator()(const ChunkId& id) const { return static_cast<size_t>(ShortName(id)); }
 };
 
 // How a chunk's bytes are kept in its pack. Values are on disk; never reuse one.

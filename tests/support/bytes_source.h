@@ -10,6 +10,13 @@
 
 namespace varve::testing {
 
+// The low `bytes` of a number, little-endian: what headers are made of.
+inline std::string Little(uint64_t value, size_t bytes) {
+  std::string text;
+  for (size_t i = 0; i < bytes; ++i) text += static_cast<char>(value >> (8 * i));
+  return text;
+}
+
 class BytesSource final : public ByteSource {
  public:
   explicit BytesSource(std::string bytes) : BytesSource(std::move(bytes), 0) {}

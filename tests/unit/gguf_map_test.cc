@@ -6,11 +6,7 @@
 namespace varve {
 namespace {
 
-std::string Little(uint64_t value, size_t bytes) {
-  std::string text;
-  for (size_t i = 0; i < bytes; ++i) text += static_cast<char>(value >> (8 * i));
-  return text;
-}
+using testing::Little;
 std::string Text(std::string_view text) { return Little(text.size(), 8) + std::string(text); }
 
 // A file as the specification has it.

@@ -7,11 +7,7 @@
 namespace varve {
 namespace {
 
-std::string Little(uint64_t value, size_t bytes) {
-  std::string text;
-  for (size_t i = 0; i < bytes; ++i) text += static_cast<char>(value >> (8 * i));
-  return text;
-}
+using testing::Little;
 
 // An array of floats, 64 bytes of header before them.
 std::string Npy(size_t count) {
