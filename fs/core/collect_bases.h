@@ -1,4 +1,4 @@
-// Frees bases that no recipe names any more: what is told from them is coded by itself, if
+// Frees bases that no recipe names any more: what is made from them is coded by itself, if
 // that takes less room together, or if the bytes of the base have to go.
 //
 // REQUIRES: as ChunkRecoder.

@@ -3,7 +3,7 @@
 //   versions beyond their rule  ->  saved rows that no version sees  ->  contents that no
 //   row names  ->  chunks that no recipe names  ->  packs that are mostly empty
 //
-// Before chunks are judged, tensors of versions that are near each other are told from one
+// Before chunks are judged, tensors of versions that are near each other are made from one
 // another (series_recoder.h): a chunk's row changes, and the packs get rid of what it was.
 //
 // If less room is free then than there should be, versions that the rules keep go as well,
